@@ -1,0 +1,47 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
+# Each makes the virtual environment that it needs; versions come from constraints.txt.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-all lint types imports ci bench clean
+
+demo: $(VENV)/.core
+	$(BIN)/recscale demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
+
+test-all: $(VENV)/.dev
+	$(BIN)/pytest
+	$(BIN)/pytest plugins/recscale-dask-spark/tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy src plugins/recscale-dask-spark/src
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+ci: lint types imports test-all
+
+clean:
+	rm -rf $(VENV) recscale-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'recscale_dask needs Python 3.11 or later: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml plugins/recscale-dask-spark/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dev]" --editable plugins/recscale-dask-spark
+	touch $(VENV)/.core $@

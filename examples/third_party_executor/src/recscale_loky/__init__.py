@@ -1,0 +1,1 @@
+"""joblib's loky processes as an executor of recscale_dask."""

@@ -1,0 +1,72 @@
+"""Matrix-factorization recommenders at any scale: certified sparse SVD on Dask blocks, on any executor.
+
+Names are loaded on first use, so that importing the package stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recscale_dask.api.executors import open_executor
+    from recscale_dask.api.factor_model import FactorModel, load_model
+    from recscale_dask.api.fitting import factorize, svds
+    from recscale_dask.api.judging import evaluate
+    from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
+    from recscale_dask.api.reading import read_interactions
+    from recscale_dask.data.interactions import Interactions
+    from recscale_dask.data.matrix import UserItemMatrix
+    from recscale_dask.errors import NotConvergedWarning, RecscaleError
+    from recscale_dask.evaluation.split import split
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FactorModel": "api.factor_model",
+    "Interactions": "data.interactions",
+    "NotConvergedWarning": "errors",
+    "RecscaleError": "errors",
+    "UserItemMatrix": "data.matrix",
+    "evaluate": "api.judging",
+    "factorize": "api.fitting",
+    "list_executors": "api.plugins",
+    "list_metrics": "api.plugins",
+    "list_solvers": "api.plugins",
+    "load_model": "api.factor_model",
+    "open_executor": "api.executors",
+    "read_interactions": "api.reading",
+    "split": "evaluation.split",
+    "svds": "api.fitting",
+}
+
+__all__ = [
+    "FactorModel",
+    "Interactions",
+    "NotConvergedWarning",
+    "RecscaleError",
+    "UserItemMatrix",
+    "evaluate",
+    "factorize",
+    "list_executors",
+    "list_metrics",
+    "list_solvers",
+    "load_model",
+    "open_executor",
+    "read_interactions",
+    "split",
+    "svds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,1 @@
+"""The only place where names ("dask", "svd") become objects."""

@@ -1,0 +1,182 @@
+"""What is installed here, whether it works, and how to mend what does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+_PACKAGE = "recscale-dask"
+_SPARK = "recscale-dask-spark"
+_OLDEST_JAVA = 17  # of Spark 4
+_ROOM = 1 << 30  # bytes free, below which arrays are not shared in memory: see execution/machine.py
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at.
+    ok : bool
+        Whether it is as it should be.
+    found : str
+        What is there.
+    fix : str
+        What to do about it; empty if `ok`.
+    needed : bool
+        Whether nothing works without it.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = False
+
+
+def examine() -> list[Check]:
+    """Return all checks; none of them raises, and none imports distributed or pyspark."""
+    core = (check_python, check_packages, check_blas, check_numba, check_room)
+    extra = (check_java, check_spark, check_plugins)
+    return [check for look in (*core, *extra) for check in _guarded(look, needed=look in core)]
+
+
+def check_python() -> Iterator[Check]:
+    """Look at Python's version."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    yield _check("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or later", needed=True)
+
+
+def check_packages() -> Iterator[Check]:
+    """Look at the packages that recscale-dask requires."""
+    yield Check(_PACKAGE, True, importlib.metadata.version(_PACKAGE), needed=True)
+    yield from _requirements(_PACKAGE, needed=True)
+
+
+def check_blas() -> Iterator[Check]:
+    """Look at the BLAS libraries of NumPy and SciPy, and how many threads they would use."""
+    import scipy.linalg  # noqa: F401 -- loads SciPy's BLAS, and NumPy's
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    found = "; ".join(f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads" for pool in pools)
+    fix = "Thread limits cannot be set. Install NumPy and SciPy from PyPI or conda-forge"
+    yield _check("BLAS", bool(pools), found or "none that threadpoolctl knows", fix)
+
+
+def check_numba() -> Iterator[Check]:
+    """Look whether compiled functions can be kept for the next time."""
+    from recscale_dask.linalg.topk import select_best
+
+    compiled: Any = select_best
+    folder = Path(compiled.stats.cache_path)
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    fix = "Every process will compile anew. Set NUMBA_CACHE_DIR to a folder that can be written"
+    yield _check("Numba's cache", os.access(existing, os.W_OK), str(folder), fix)
+
+
+def check_room() -> Iterator[Check]:
+    """Look how much room there is in shared memory and for temporary files."""
+    shared, temporary = Path("/dev/shm"), tempfile.gettempdir()
+    fix = f"Arrays that processes share go to {temporary}. In a container, give it more: --shm-size=2g"
+    if shared.is_dir():
+        yield _room("shared memory", str(shared), fix)
+    yield _room("temporary files", temporary, "Set TMPDIR to a folder with more room")
+
+
+def check_java() -> Iterator[Check]:
+    """Look for Java, which Spark needs."""
+    if not _installed(_SPARK):
+        yield Check("Java", True, f"not looked for, as {_SPARK} is not installed")
+        return
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else shutil.which("java")
+    fix = f"Install Java {_OLDEST_JAVA} (apt install openjdk-17-jre-headless) or set JAVA_HOME to one"
+    if java is None or not Path(java).exists():
+        yield Check("Java", False, f"none{f' at {java}' if java else ''}", fix)
+        return
+    # Java tells its version on stderr: openjdk version "17.0.15" 2025-04-15
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', told)
+    found = f"{told.splitlines()[0] if told else 'no answer'} ({java})"
+    yield _check("Java", version is not None and int(version[1]) >= _OLDEST_JAVA, found, fix)
+
+
+def check_spark() -> Iterator[Check]:
+    """Look at what Spark's plugin pins, and at the Python of Spark's workers."""
+    if not _installed(_SPARK):
+        return
+    yield from _requirements(_SPARK, needed=False)
+    python = os.environ.get("PYSPARK_PYTHON")
+    if python:
+        ask = [python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
+        told = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
+        ours = "{}.{}".format(*sys.version_info)
+        fix = f"Set PYSPARK_PYTHON to a Python {ours}, which the driver has"
+        yield _check("Python of Spark's workers", told == ours, f"{told or 'no answer'} ({python})", fix)
+
+
+def check_plugins() -> Iterator[Check]:
+    """Look at executors, and at plugins that do not load."""
+    from recscale_dask.api.plugins import list_broken, list_executors
+
+    for each in list_executors():
+        needed = each.package == _PACKAGE
+        found = each.summary if each.available else each.reason
+        yield _check(f"executor {each.name}", each.available, found, f"See the documentation of {each.package}", needed)
+    for plugin in list_broken():
+        yield Check(f"plugin {plugin.name}", False, plugin.reason, "Upgrade or uninstall the package that brings it")
+
+
+def _guarded(look: Callable[[], Iterator[Check]], *, needed: bool) -> Iterator[Check]:
+    """Yield the checks of a function; one that raises is a finding too."""
+    try:
+        yield from look()
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        name, fix = look.__name__.removeprefix("check_"), f"Install again: pip install -U {_PACKAGE}"
+        yield Check(name, False, found, fix, needed)
+
+
+def _check(name: str, ok: bool, found: str, fix: str, needed: bool = False) -> Check:
+    return Check(name, ok, found, "" if ok else fix, needed)
+
+
+def _installed(package: str) -> bool:
+    return next(iter(importlib.metadata.distributions(name=package)), None) is not None
+
+
+def _requirements(package: str, *, needed: bool) -> Iterator[Check]:
+    """Yield a check of each requirement of an installed package, without its extras."""
+    for text in importlib.metadata.requires(package) or ():
+        wanted = Requirement(text)
+        applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+        if not applies:
+            continue
+        name = wanted.name if needed else f"{wanted.name}, for {package}"
+        fix = f"{package} needs {wanted.name}{wanted.specifier}: pip install '{wanted.name}{wanted.specifier}'"
+        try:
+            found = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, False, "not installed", fix, needed)
+            continue
+        yield _check(name, wanted.specifier.contains(found, prereleases=True), found, fix, needed)
+
+
+def _room(name: str, folder: str, fix: str) -> Check:
+    free = shutil.disk_usage(folder).free
+    return _check(name, free > _ROOM, f"{free / 2**30:.1f} GiB free in {folder}", fix)

@@ -1,0 +1,70 @@
+"""Executors by name, opened for a `with` statement or for one call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recscale_dask.api.plugins import plugin_manager
+from recscale_dask.errors import OptionError, PluginError
+from recscale_dask.execution.contract import CONTRACT, Executor
+from recscale_dask.hooks.specs import ExecutorRequest
+
+
+def open_executor(name: str, **options: Any) -> Executor:
+    """Return an executor to be opened in a `with` statement.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_executors`.
+    **options
+        Its options, such as ``n_workers=2``.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such executor; says which there are.
+    ExecutorUnavailable
+        If it does not import; opening it raises this too where it cannot start.
+    OptionError
+        If it has no such option; says which it has.
+
+    Examples
+    --------
+    >>> with open_executor("threads", n_workers=2) as executor:
+    ...     executor.parallelism
+    2
+    """
+    target = plugin_manager().resolve("executors", name)
+    try:
+        inspect.signature(target).bind(**options)
+        executor = target(**options)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(target).parameters) or "none"
+        raise OptionError(f"executor {name!r}: {error}; its options are: {known}") from None
+    if not isinstance(executor, Executor) or executor.contract != CONTRACT:
+        raise PluginError(
+            f"executor {name!r} ({type(executor).__name__}) has contract {getattr(executor, 'contract', None)}; "
+            f"this recscale_dask has contract {CONTRACT}. Upgrade the older of the two."
+        )
+    return executor
+
+
+@contextmanager
+def executor_for(executor: str | Executor | None, request: ExecutorRequest) -> Iterator[Executor]:
+    """Yield the executor that a call names, is given open, or leaves to the plugins to choose."""
+    if isinstance(executor, Executor):
+        yield executor
+        return
+    if executor is None:
+        executor = plugin_manager().choose_executor(request)
+    if not isinstance(executor, str):
+        raise OptionError(
+            f"executor must be a name, an open Executor or None; got {type(executor).__name__}. "
+            "A Dask Client goes in as open_executor('dask', client=client)."
+        )
+    with open_executor(executor) as opened:
+        yield opened

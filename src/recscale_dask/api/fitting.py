@@ -1,0 +1,307 @@
+"""Fitting: `factorize` for a model, `svds` for those who want SciPy's function."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.plugins import plugin_manager
+from recscale_dask.api.session import session
+from recscale_dask.checks import whole_number
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.errors import DataError, OptionError
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer
+from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.model import Certificate
+from recscale_dask.solvers.base import Problem
+from recscale_dask.solvers.svd import singular_triplets
+
+
+def factorize(
+    matrix: Any,
+    *,
+    solver: str = "svd",
+    rank: int = 64,
+    weighting: str | None = None,
+    user_scaling: float = 0.0,
+    item_scaling: float = 0.0,
+    tol: float = 1e-3,
+    executor: str | Executor | None = None,
+    seed: int = 0,
+    progress: bool | Observer | None = None,
+    **options: Any,
+) -> FactorModel:
+    """Fit a matrix factorization and return the model.
+
+    With the same data, options, seed, library versions and processor, the factors are equal bit for bit
+    on every executor with any number of workers.
+
+    Parameters
+    ----------
+    matrix : UserItemMatrix, Interactions, SciPy sparse, NumPy or Dask array
+        Users by items.
+    solver : str
+        One of `list_solvers`.
+    rank : int
+        Number of factors, below both sides of the matrix.
+    weighting : {"binary", "log", "bm25", "tfidf"}, optional
+        Replaces each stored value; see `recscale_dask.data.weighting`.
+    user_scaling, item_scaling : float
+        Factorize ``Du^-user_scaling R Di^-item_scaling`` (D: row and column sums of the weighted matrix);
+        the model undoes the scaling, so that its factors approximate R.
+    tol : float
+        Largest residual allowed of each triplet, as a fraction of its singular value.
+    executor : str, Executor or None
+        A name of `list_executors`, an open executor, or None to have one chosen.
+    seed : int
+        Of all random numbers.
+    progress : bool, callable or None
+        True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
+        every event of `recscale_dask.execution.events`.
+    **options
+        Options of the solver by name: for ``svd``, `maxiter`, `block_size` and `basis_size`.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot work, such as a rank that is not below both sides.
+    DataError
+        If a value is not finite, or does not suit the weighting.
+    UnknownNameError, ExecutorUnavailable
+        If there is no such solver or executor, or it cannot run here.
+
+    Warns
+    -----
+    NotConvergedWarning
+        If `tol` was not reached; the model's certificate says so too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ratings = np.outer([1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 1.0])
+    >>> model = factorize(ratings, rank=1)
+    >>> model.reconstruct().compute().round(3)[2]
+    array([9., 6., 3., 3.], dtype=float32)
+    """
+    start = time.perf_counter()
+    matrix = as_matrix(matrix)
+    target = plugin_manager().resolve("solvers", solver)
+    known = {field.name for field in dataclasses.fields(target)}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise OptionError(
+            f"solver {solver!r} has no option {', '.join(unknown)}; "
+            f"its options are: {', '.join(sorted(known)) or 'none'}"
+        )
+    configured = target(**options)
+    problem = Problem(
+        matrix=matrix,
+        rank=rank,
+        weighting=weighting,
+        user_scaling=user_scaling,
+        item_scaling=item_scaling,
+        tol=tol,
+        seed=seed,
+    )
+    configured.check(problem)
+    request = ExecutorRequest(
+        purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
+    )
+    with session(executor, request, progress) as (opened, observer):
+        factors = configured.fit(problem, opened, observer)
+        executor_name = opened.name
+    provenance = {
+        "solver": solver,
+        "options": {
+            "rank": rank,
+            "weighting": weighting,
+            "user_scaling": user_scaling,
+            "item_scaling": item_scaling,
+            "tol": tol,
+            **options,
+        },
+        "seed": seed,
+        "executor": executor_name,
+        "versions": _versions(),
+        "fit_seconds": time.perf_counter() - start,
+        **factors.provenance,
+    }
+    return FactorModel.of(dataclasses.replace(factors, provenance=_plain(provenance)))
+
+
+def as_matrix(matrix: Any) -> UserItemMatrix:
+    """Return what a user passes as a matrix as a UserItemMatrix.
+
+    Raises
+    ------
+    DataError
+        If it is nothing like a matrix.
+    """
+    if isinstance(matrix, UserItemMatrix):
+        return matrix
+    if isinstance(matrix, Interactions):
+        return UserItemMatrix.from_interactions(matrix)
+    if hasattr(matrix, "__dask_graph__") and hasattr(matrix, "to_delayed"):
+        return UserItemMatrix.from_dask_array(matrix)
+    if sp.issparse(matrix) or isinstance(matrix, np.ndarray) or hasattr(matrix, "to_scipy_sparse"):
+        return UserItemMatrix.from_scipy(matrix)
+    raise DataError(
+        f"expected a UserItemMatrix, Interactions, or a SciPy sparse, NumPy or Dask array; got "
+        f"{type(matrix).__name__}. Tables of ratings go through read_interactions first."
+    )
+
+
+class SVDResult(tuple[Any, Any, Any]):
+    """``u, s, vh`` of `svds`, with the certificate beside them.
+
+    Attributes
+    ----------
+    certificate : Certificate
+        Measured residual of each triplet, in the order of ``s``.
+    """
+
+    certificate: Certificate
+
+    def __new__(cls, u: Any, s: Any, vh: Any, certificate: Certificate) -> SVDResult:
+        """Make the tuple ``(u, s, vh)`` with its certificate."""
+        result = super().__new__(cls, (u, s, vh))
+        result.certificate = certificate
+        return result
+
+    def __getnewargs__(self) -> tuple[Any, Any, Any, Certificate]:
+        return (*self, self.certificate)
+
+
+def svds(
+    A: Any,
+    k: int = 6,
+    *,
+    tol: float = 0,
+    which: str = "LM",
+    v0: NDArray[Any] | None = None,
+    maxiter: int | None = None,
+    return_singular_vectors: bool | str = True,
+    rng: Any = None,
+    random_state: Any = None,
+    executor: str | Executor | None = None,
+) -> SVDResult | NDArray[Any]:
+    """Return the k largest singular triplets of a matrix: `scipy.sparse.linalg.svds`, blocked and certified.
+
+    Parameters
+    ----------
+    A : SciPy sparse matrix or array, NumPy array, Dask array or UserItemMatrix, shape (M, N)
+        Real.
+    k : int
+        ``1 <= k <= min(M, N)``.
+    tol : float
+        Largest residual allowed, as a fraction of each singular value; 0 means to working precision.
+    which : "LM"
+        Largest only.
+    v0 : ndarray of shape (N,) or (N, m), optional
+        Right vectors to start from; where M < N also left ones, shape (M,) or (M, m), as SciPy has them.
+    maxiter : int, optional
+        Most passes over the matrix.
+    return_singular_vectors : bool or {"u", "vh"}
+        False returns only the singular values; ``"u"`` or ``"vh"`` leaves the other side None.
+    rng, random_state : int, Generator or None
+        Where the random start comes from; None is seed 0, so that equal calls give equal results.
+    executor : str, Executor or None
+        Where to compute.
+
+    Returns
+    -------
+    u : ndarray of shape (M, k)
+    s : ndarray of shape (k,)
+        Ascending, as SciPy's solvers return them.
+    vh : ndarray of shape (k, N)
+        The three as a tuple that has the `certificate` too. Computed in float64; float32 if A is.
+
+    Warns
+    -----
+    NotConvergedWarning
+        If `tol` was not reached; the certificate says so too.
+
+    Raises
+    ------
+    OptionError
+        If k or another option cannot work.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> A = scipy.sparse.diags_array([1.0, 2.0, 3.0, 4.0])
+    >>> u, s, vh = svds(A, k=2)
+    >>> s.round(6)
+    array([3., 4.])
+    """
+    if which != "LM":
+        raise OptionError(f"only the largest singular values can be had (which='LM'); got which={which!r}")
+    if return_singular_vectors not in (True, False, "u", "vh"):
+        raise OptionError(f"return_singular_vectors is True, False, 'u' or 'vh'; got {return_singular_vectors!r}")
+    matrix = as_matrix(A)
+    smaller = min(matrix.shape)
+    if whole_number(k, "k", hint=f". Try k={min(6, smaller)}") > smaller:
+        raise OptionError(f"k must be from 1 to the smaller side of the matrix, {smaller}; got k={k!r}")
+    seed = rng if rng is not None else random_state
+    start = _start_vectors(matrix, v0) if v0 is not None else None
+    request = ExecutorRequest(
+        purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=k
+    )
+    with session(executor, request, False) as (opened, observer):
+        found = singular_triplets(
+            matrix,
+            int(k),
+            tol=tol,
+            executor=opened,
+            seed=0 if seed is None else seed,
+            start=start,
+            maxiter=maxiter,
+            observer=observer,
+        )
+    given = np.dtype(getattr(A, "dtype", matrix.dtype))
+    dtype = np.float32 if given.kind == "f" and given.itemsize <= 4 else np.float64
+    s = found.values[::-1].astype(dtype)
+    if not return_singular_vectors:
+        return s
+    u = np.ascontiguousarray(found.left[:, ::-1], dtype) if return_singular_vectors != "vh" else None
+    vh = np.ascontiguousarray(found.right[:, ::-1].T, dtype) if return_singular_vectors != "u" else None
+    certificate = found.certificate
+    ascending = Certificate(certificate.residuals[::-1], certificate.tol, certificate.passes)
+    return SVDResult(u, s, vh, ascending)
+
+
+def _start_vectors(matrix: UserItemMatrix, v0: Any) -> NDArray[np.float64]:
+    """Return right vectors to start from, given right ones, or left ones of a matrix with fewer rows."""
+    start = np.atleast_1d(np.asarray(v0, np.float64))
+    start = start.reshape(len(start), -1)
+    n_rows, n_columns = matrix.shape
+    if len(start) not in ((n_rows, n_columns) if n_rows < n_columns else (n_columns,)) or not np.isfinite(start).all():
+        raise OptionError(f"v0 must hold finite right vectors of {n_columns} entries; got shape {np.shape(v0)}")
+    if len(start) == n_columns:
+        return start
+    blocks = (source.load() for source in matrix.sources)
+    images = [block.to_scipy().T @ start[block.start : block.stop] for block in blocks]
+    right: NDArray[np.float64] = np.sum(images, axis=0)
+    return right
+
+
+def _plain(value: Any) -> Any:
+    """Return provenance as JSON can hold it: NumPy scalars as Python's."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _versions() -> dict[str, str]:
+    names = ("recscale-dask", "numpy", "scipy", "numba")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

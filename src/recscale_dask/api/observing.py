@@ -1,0 +1,74 @@
+"""Events of a run, handed to plugins and to the progress bar."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recscale_dask.api.plugins import plugin_manager
+from recscale_dask.execution.events import BlockDone, Event, Observer, RunFinished, RunStarted, SolverStep
+
+_HOOKS: dict[type[Any], str] = {
+    RunStarted: "recscale_run_started",
+    BlockDone: "recscale_block_done",
+    RunFinished: "recscale_run_finished",
+    SolverStep: "recscale_solver_step",
+}
+
+
+def plugin_observer() -> Observer:
+    """Return an observer that calls the plugins' hooks; one that raises is warned about and dropped."""
+    observers = {hook: plugin_manager().observers(hook) for hook in _HOOKS.values()}
+    dropped: set[str] = set()
+
+    def observe(event: Event) -> None:
+        for plugin, function in observers[_HOOKS[type(event)]]:
+            if plugin in dropped:
+                continue
+            try:
+                function(event=event)
+            except Exception as error:
+                dropped.add(plugin)
+                warnings.warn(
+                    f"plugin {plugin!r} failed while it observed a run and is left out of the rest of it: "
+                    f"{type(error).__name__}: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    return observe
+
+
+@contextmanager
+def observing(progress: bool | Observer | None) -> Iterator[Observer]:
+    """Yield the observer of one call: plugins, and progress.
+
+    Parameters
+    ----------
+    progress : bool, callable or None
+        True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
+        every event.
+    """
+    plugins = plugin_observer()
+    if progress is None:
+        progress = sys.stderr.isatty()
+    if progress is False:
+        yield plugins
+    elif callable(progress):
+        yield _both(plugins, progress)
+    else:
+        from recscale_dask.api.progress import progress_bar
+
+        with progress_bar() as bar:
+            yield _both(plugins, bar)
+
+
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Observer:
+    def observe(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return observe

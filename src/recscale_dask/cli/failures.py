@@ -1,0 +1,62 @@
+"""What goes wrong, as one plain line on stderr and an exit code: 1 for failed work, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError
+
+
+class PlainGroup(TyperGroup):
+    """The commands; an error of one becomes a sentence, with a traceback only under ``--debug``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command line."""
+        with _plain_warnings():
+            try:
+                return super().invoke(ctx)
+            except BrokenPipeError:  # `recscale ... | head`: typer ends quietly
+                raise
+            except (Exception, KeyboardInterrupt) as error:
+                if hasattr(error, "exit_code"):  # typer's own: wrong usage, or a deliberate exit
+                    raise
+                if ctx.params["debug"]:
+                    if isinstance(error, BlockFailed):
+                        typer.echo(error.remote_traceback, err=True)
+                    traceback.print_exc()
+                typer.echo(f"error: {_sentence(error)}", err=True)
+                raise typer.Exit(1) from None
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error on one line."""
+    if isinstance(error, RecscaleError):
+        text = str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        text = "interrupted; unfinished files were removed."
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}. Look at the path, its permissions and the room on the disk."
+    elif isinstance(error, MemoryError):
+        text = f"out of memory ({error or 'no details'}). Try a smaller --rank, or an executor on more machines."
+    else:
+        text = (
+            f"{type(error).__name__}: {error}. This should not happen: run again with `recscale --debug` and report it."
+        )
+    return " ".join(text.split())
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as one line each, and never hide that a fit did not converge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NotConvergedWarning)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        yield

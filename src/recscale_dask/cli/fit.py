@@ -1,0 +1,122 @@
+"""`recscale fit`: interactions in, a model out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recscale_dask.cli import options
+from recscale_dask.cli.output import Stopwatch, check_model_folder, peak_rss_bytes, print_json
+
+if TYPE_CHECKING:
+    from recscale_dask.api.factor_model import FactorModel
+
+
+class Duplicates(StrEnum):
+    """What becomes of several rows of one user and item."""
+
+    sum = "sum"
+    max = "max"
+    last = "last"
+
+
+def fit(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL.")],
+    out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write the model to.")],
+    solver: Annotated[str, typer.Option("--solver", help="svd, popularity, or a plugin's.")] = "svd",
+    rank: Annotated[int, typer.Option("--rank", help="Number of factors.")] = 64,
+    weighting: Annotated[str | None, typer.Option("--weighting", help="binary, log, bm25 or tfidf.")] = None,
+    user_scaling: Annotated[float, typer.Option("--user-scaling", help="Exponent of the users' degrees.")] = 0.0,
+    item_scaling: Annotated[float, typer.Option("--item-scaling", help="Exponent of the items' degrees.")] = 0.0,
+    tol: Annotated[float, typer.Option("--tol", help="Largest residual, relative to each singular value.")] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed", help="Of all random numbers.")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the solver; repeatable.")
+    ] = None,
+    executor: options.ExecutorName = None,
+    executor_options: options.ExecutorOptions = None,
+    user: options.User = None,
+    item: options.Item = None,
+    value: options.Value = None,
+    time: options.Time = None,
+    format: options.Format = None,
+    duplicates: Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")] = Duplicates.sum,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Fit a model to interactions and save it."""
+    named: dict[str, Any] = {
+        "solver": solver,
+        "rank": rank,
+        "weighting": weighting,
+        "user_scaling": user_scaling,
+        "item_scaling": item_scaling,
+        "tol": tol,
+        "seed": seed,
+    }
+    solver_options = options.key_values(settings, "--set")
+    for name in solver_options.keys() & {*named, "executor", "progress", "matrix"}:
+        raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
+    check_model_folder(out, overwrite=overwrite)
+    watch = Stopwatch()
+    reading = options.Input(user, item, value, time, format)
+    with options.opened_executor(executor, executor_options) as opened:
+        from recscale_dask.api.fitting import factorize
+        from recscale_dask.data.matrix import UserItemMatrix
+
+        with watch.timed("read"):
+            matrix = UserItemMatrix.from_interactions(reading.read(source), duplicates=duplicates.value)
+        with watch.timed("fit"):
+            model = factorize(matrix, **named, executor=opened, **solver_options)
+    # So that `evaluate` reads a test file of the same kind in the same way.
+    how_read = {"suffix": Path(source).suffix, **asdict(reading)}
+    model = replace(model, provenance={**model.provenance, "input": how_read})
+    with watch.timed("save"):
+        model.save(out, overwrite=overwrite)
+    if as_json:
+        print_json(_answer(model, out, watch))
+    else:
+        typer.echo(_told(model, out, watch))
+
+
+def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:
+    certificate = model.certificate
+    return {
+        "model": str(out),
+        "solver": model.provenance["solver"],
+        "rank": model.rank,
+        "n_users": len(model.users),
+        "n_items": len(model.items),
+        "n_interactions": model.n_interactions,
+        "executor": model.provenance["executor"],
+        "passes": certificate and certificate.passes,
+        "seconds": watch.seconds,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "certificate": certificate
+        and {
+            "max_residual": certificate.max_residual,
+            "tol": certificate.tol,
+            "converged": certificate.converged,
+        },
+        "factors_sha256": model.factors_sha256(),
+    }
+
+
+def _told(model: FactorModel, out: Path, watch: Stopwatch) -> str:
+    told = (
+        f"{out}: {model.provenance['solver']}, rank {model.rank}, of {len(model.users):,} users x "
+        f"{len(model.items):,} items with {model.n_interactions:,} interactions, "
+        f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}."
+    )
+    certificate = model.certificate
+    if certificate is None:
+        return told
+    state = "converged" if certificate.converged else "not converged"
+    return (
+        f"{told}\nWorst residual {certificate.max_residual:.1e} (asked: {certificate.tol:.1e}), "
+        f"{state} after {certificate.passes} passes."
+    )

@@ -1,0 +1,53 @@
+"""The command `recscale`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recscale_dask import __version__
+from recscale_dask.cli import demo, doctor, evaluate, executors, fit, recommend, similar, split
+from recscale_dask.cli.failures import PlainGroup
+
+app = typer.Typer(
+    name="recscale",
+    cls=PlainGroup,
+    help="Matrix-factorization recommenders at any scale: the same answer on every executor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"recscale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Take the options that go before every command; `PlainGroup` and `_version` act on them."""
+
+
+for _command in (
+    demo.demo,
+    fit.fit,
+    recommend.recommend,
+    evaluate.evaluate,
+    split.split,
+    similar.similar,
+    executors.executors,
+    doctor.doctor,
+):
+    app.command()(_command)
+
+
+def run() -> None:
+    """Run the command line: the console entry point."""
+    app()

@@ -1,0 +1,107 @@
+"""Options that several commands share, and what their text stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from recscale_dask.data.interactions import Interactions
+    from recscale_dask.execution.contract import Executor
+
+_INPUT = "Columns of the input"
+
+User: TypeAlias = Annotated[
+    str | None, typer.Option("--user", rich_help_panel=_INPUT, help="Column of users: a name, or a position from 0.")
+]
+Item: TypeAlias = Annotated[str | None, typer.Option("--item", rich_help_panel=_INPUT, help="Column of items.")]
+Value: TypeAlias = Annotated[
+    str | None, typer.Option("--value", rich_help_panel=_INPUT, help="Column of values; 'false' for none.")
+]
+Time: TypeAlias = Annotated[
+    str | None, typer.Option("--time", rich_help_panel=_INPUT, help="Column of times; 'false' for none.")
+]
+Format: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        rich_help_panel=_INPUT,
+        help="csv, tsv, movielens, parquet, arrow or adjacency.",
+    ),
+]
+ExecutorName: TypeAlias = Annotated[
+    str | None, typer.Option("--executor", metavar="NAME", help="Where to compute; see `recscale executors`.")
+]
+ExecutorOptions: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the executor; repeatable.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How a file of interactions is to be read, in the words of the command line."""
+
+    user: str | None = None
+    item: str | None = None
+    value: str | None = None
+    time: str | None = None
+    format: str | None = None
+
+    def read(self, source: str) -> Interactions:
+        """Return the interactions of a path, glob or URL."""
+        from recscale_dask.api.reading import read_interactions
+
+        columns = {name: _column(text) for name, text in asdict(self).items() if name != "format"}
+        return read_interactions(source, **columns, format=self.format)
+
+
+def key_values(pairs: Sequence[str] | None, option: str) -> dict[str, Any]:
+    """Return ``key=value`` texts as a dict; values are JSON scalars where they can be, and text otherwise."""
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not (key.isidentifier() and equals):
+            raise typer.BadParameter(f"expected key=value, such as n_workers=2; got {pair!r}", param_hint=option)
+        found[key] = _scalar(text)
+    return found
+
+
+@contextmanager
+def opened_executor(name: str | None, options: Sequence[str] | None) -> Iterator[Executor | None]:
+    """Open the executor that is named before any other work, so that one that cannot run fails at once.
+
+    Without a name, None: the api chooses.
+    """
+    arguments = key_values(options, "--option")
+    if name is None:
+        if arguments:
+            raise typer.BadParameter("options are for an executor: name one with --executor", param_hint="--option")
+        yield None
+        return
+    from recscale_dask.api.executors import open_executor
+
+    with open_executor(name, **arguments) as executor:
+        yield executor
+
+
+def _column(text: str | None) -> Any:
+    """Return a column's name, its position from 0, False for "there is none", or None for "guess"."""
+    if text is not None and text.isdecimal():
+        return int(text)
+    return False if text == "false" else text
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, list | dict) else value

@@ -1,0 +1,1 @@
+"""Interactions, vocabularies and the user-item matrix as sparse row blocks."""

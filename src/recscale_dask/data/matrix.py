@@ -1,0 +1,185 @@
+"""The user-item matrix: a chunked Dask array whose chunks are sparse row blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recscale_dask.data.blocks import Block, balanced_bounds, cut
+from recscale_dask.data.sparse import clean_csr
+from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.errors import DataError
+from recscale_dask.types import Recipe
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from recscale_dask.data.interactions import Interactions
+    from recscale_dask.data.weighting import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class UserItemMatrix:
+    """Users by items as sparse row blocks, each a small recipe that loads where it is needed.
+
+    Made by `from_interactions`, `from_scipy` or `from_dask_array`.
+
+    Attributes
+    ----------
+    sources : tuple of Recipe of Block
+        One per block, in row order.
+    bounds : ndarray of int64, shape (n_blocks + 1,)
+        Where the blocks begin; balanced by stored values and a function of the data alone.
+    users, items : Vocabulary
+        Ids of the rows and columns.
+    nnz : int
+        Number of stored values.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    sources: tuple[Recipe[Block], ...]
+    bounds: NDArray[np.int64]
+    users: Vocabulary
+    items: Vocabulary
+    nnz: int
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def from_interactions(
+        cls, interactions: Interactions, *, duplicates: Literal["sum", "max", "last"] = "sum"
+    ) -> UserItemMatrix:
+        """Make a matrix of interactions.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            As read by `read_interactions`.
+        duplicates : {"sum", "max", "last"}
+            What becomes of several rows of one user and item.
+        """
+        unique = interactions.aggregate(duplicates)
+        values = unique.values if unique.values is not None else np.ones(len(unique), np.float32)
+        indptr = np.zeros(len(unique.users) + 1, np.int64)
+        np.cumsum(np.bincount(unique.user_codes, minlength=len(unique.users)), out=indptr[1:])
+        rows = sp.csr_array((values, unique.item_codes, indptr), shape=(len(unique.users), len(unique.items)))
+        return cls._from_csr(rows, unique.users, unique.items)
+
+    @classmethod
+    def from_scipy(cls, matrix: Any, *, users: Any = None, items: Any = None) -> UserItemMatrix:
+        """Make a matrix of a SciPy sparse matrix or array of any format and dtype, or of a dense array.
+
+        Parameters
+        ----------
+        matrix : sparse or dense, shape (n_users, n_items)
+            Duplicates are summed; float64 is kept, other dtypes become float32 where that is exact.
+        users, items : sequence of ids, optional
+            One per row and per column; by default 0, 1, 2, ...
+
+        Raises
+        ------
+        DataError
+            If a value is not finite, or ids do not fit the shape.
+        """
+        rows = clean_csr(matrix)
+        user_ids, row_order = _vocabulary(users, rows.shape[0], "users")
+        item_ids, column_order = _vocabulary(items, rows.shape[1], "items")
+        if row_order is not None:
+            rows = rows[row_order]
+        if column_order is not None:
+            rows = rows[:, column_order]
+            rows.sort_indices()
+        return cls._from_csr(rows, user_ids, item_ids)
+
+    @classmethod
+    def from_dask_array(cls, array: dask.array.Array, *, users: Any = None, items: Any = None) -> UserItemMatrix:
+        """Make a matrix of a Dask array with dense or sparse chunks, chunked in any way.
+
+        Chunks are read once here, to count their values, and again when they are used; the blocks,
+        and so every result, do not depend on the chunking.
+
+        Parameters
+        ----------
+        array : dask.array.Array of shape (n_users, n_items)
+            Chunks are NumPy arrays, SciPy sparse matrices or arrays, or pydata/sparse arrays.
+        users, items : sequence of ids, optional
+            One per row and per column, ascending; by default 0, 1, 2, ...
+        """
+        from recscale_dask.data.dask_blocks import blocks_of
+
+        sources, bounds, shape, nnz, dtype = blocks_of(array)
+        user_ids, row_order = _vocabulary(users, shape[0], "users")
+        item_ids, column_order = _vocabulary(items, shape[1], "items")
+        if row_order is not None or column_order is not None:
+            raise DataError("ids beside a Dask array must be ascending; sort its rows and columns by their ids first")
+        return cls(sources, bounds, user_ids, item_ids, nnz, dtype)
+
+    @classmethod
+    def _from_csr(cls, rows: sp.csr_array, users: Vocabulary, items: Vocabulary) -> UserItemMatrix:
+        bounds = balanced_bounds(rows.indptr)
+        return cls(cut(rows, bounds), bounds, users, items, int(rows.nnz), rows.dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and of items."""
+        return len(self.users), len(self.items)
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of row blocks."""
+        return len(self.sources)
+
+    @cached_property
+    def array(self) -> dask.array.Array:
+        """The matrix as a lazy Dask array of SciPy CSR chunks, one chunk wide."""
+        import dask.array
+        from dask.base import tokenize
+
+        name = "user-item-matrix-" + tokenize(self.shape, self.nnz, self.sources)
+        graph = {(name, i, 0): (_load_csr, source) for i, source in enumerate(self.sources)}
+        chunks = (tuple(int(n) for n in np.diff(self.bounds)), (self.shape[1],))
+        return dask.array.Array(graph, name, chunks, meta=sp.csr_array((0, 0), dtype=self.dtype))
+
+    def to_scipy(self) -> sp.csr_array:
+        """Return the whole matrix in memory as a SciPy CSR array."""
+        return sp.vstack([source.load().to_scipy() for source in self.sources], format="csr")
+
+    def loaded(self) -> UserItemMatrix:
+        """Return the matrix with its blocks in memory, so that reading it again costs nothing."""
+        from recscale_dask.data.dask_blocks import DaskBlock, load_together
+
+        lazy = [source for source in self.sources if isinstance(source, DaskBlock)]
+        together = len(lazy) == len(self.sources)
+        return replace(self, sources=load_together(lazy) if together else tuple(each.load() for each in self.sources))
+
+    def transformed(self, transform: Transform) -> UserItemMatrix:
+        """Return the matrix with a weighting and scaling that is applied block by block on loading."""
+        from recscale_dask.data.weighting import TransformedBlock
+
+        return replace(self, sources=tuple(TransformedBlock(source, transform) for source in self.sources))
+
+    def __repr__(self) -> str:
+        n_users, n_items = self.shape
+        return f"UserItemMatrix({n_users} users x {n_items} items, {self.nnz} values, {self.n_blocks} blocks)"
+
+
+def _load_csr(source: Recipe[Block]) -> sp.csr_array:
+    return source.load().to_scipy()
+
+
+def _vocabulary(ids: Sequence[Any] | None, n: int, what: str) -> tuple[Vocabulary, NDArray[np.int64] | None]:
+    """Return the vocabulary of `n` ids and, if they are not ascending, the order that sorts them."""
+    if ids is None:
+        return Vocabulary.range(n), None
+    vocabulary, codes = (ids, None) if isinstance(ids, Vocabulary) else Vocabulary.from_ids(ids)
+    if len(vocabulary) != n or (codes is not None and len(codes) != n):
+        raise DataError(f"{what}: the matrix has {n}, but there are {len(vocabulary)} different ids. Give one id each.")
+    if codes is None or bool((np.diff(codes) > 0).all()):
+        return vocabulary, None
+    return vocabulary, np.argsort(codes)

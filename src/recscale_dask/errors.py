@@ -1,0 +1,70 @@
+"""Every exception and warning of the library; each message says what was found, what was expected, what to do."""
+
+
+class RecscaleError(Exception):
+    """Base of every error that recscale_dask raises on purpose."""
+
+
+class DataError(RecscaleError, ValueError):
+    """Input data cannot be used: a missing column, a bad line, a value that is not finite."""
+
+
+class OptionError(RecscaleError, ValueError):
+    """An option has a value that cannot work, such as a rank above a side of the matrix."""
+
+
+class UnknownNameError(RecscaleError, LookupError):
+    """A name (of an executor, solver, metric or format) that nothing registered."""
+
+
+class UnknownIdError(RecscaleError, LookupError):
+    """A user or item id that the model has never seen."""
+
+
+class ModelFormatError(RecscaleError):
+    """A folder that is not a model, or is truncated, altered, or of a newer format."""
+
+
+class OutputError(RecscaleError):
+    """An output path that exists already or cannot be written."""
+
+
+class PluginError(RecscaleError):
+    """A plugin that cannot be used: it does not import, or offers a taken name or another contract."""
+
+
+class ExecutorUnavailable(RecscaleError):
+    """An executor that cannot be opened here: not installed, no Java, nobody answers at the address."""
+
+
+class BlockFailed(RecscaleError):
+    """A task raised an error on one block.
+
+    Attributes
+    ----------
+    index : int
+        Number of the block.
+    remote_traceback : str
+        The traceback on the worker, as text.
+    """
+
+    def __init__(self, message: str, *, index: int = -1, remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.index = index
+        self.remote_traceback = remote_traceback
+
+
+class TaskNotPortable(RecscaleError):
+    """A task or a block that cannot be sent to another process."""
+
+
+class WorkerLost(RecscaleError):
+    """Workers died more often than the run may be retried."""
+
+
+class IncompleteRun(RecscaleError):
+    """An executor answered for too few blocks, for one twice, or for one that was not asked."""
+
+
+class NotConvergedWarning(UserWarning):
+    """A solver stopped at its limit of passes before the tolerance was reached."""

@@ -1,0 +1,241 @@
+"""What runs on a worker, and how values travel: one job, a tree of sums, records in mapped files."""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from recscale_dask.execution.contract import Job, Outcome
+from recscale_dask.types import Combine, Recipe, Task
+
+_ALIGNMENT = 64  # a cache line, so that kernels read mapped arrays as fast as allocated ones
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 -- scipy brings a BLAS of its own: load it before looking for libraries
+
+    return ThreadpoolController()
+
+
+def _free_control() -> None:
+    """Let any thread set limits: newer versions of threadpoolctl silently ignore all but the first to do so."""
+    for library in _controller().lib_controllers:
+        clear = getattr(library, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
+
+
+class _SingleThreadedBlas:
+    """Counts its users, because BLAS limits belong to the process: the last one out restores them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                _free_control()
+                self._limit = _controller().limit(limits=1, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    _free_control()
+                    self._limit.restore_original_limits()
+                    _free_control()
+
+
+single_threaded_blas = _SingleThreadedBlas()
+"""Context manager: one BLAS thread in this process, so that products have the same bits everywhere.
+
+Parallel work comes from blocks; BLAS threads on top of them cost LensKit a factor of 150 (its issue 257).
+"""
+
+
+# -- one job ---------------------------------------------------------------------------------------
+
+
+def load(value: Any) -> Any:
+    """Return what a recipe makes, and any other value as it is."""
+    return value.load() if isinstance(value, Recipe) else value
+
+
+def read_only(value: Any) -> Any:
+    """Return a view of an array that a task cannot write into; other values as they are."""
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        value = value.view()
+        value.flags.writeable = False
+    return value
+
+
+def run_job(task: Task, job: Job, constants: Mapping[str, Any]) -> Outcome:
+    """Run one job in this process and return its outcome; never raises for an error of the task.
+
+    Parameters
+    ----------
+    task : callable
+        ``task(payload, **constants)``.
+    job : Job
+        Its payload is loaded first if it is a recipe; an array reaches the task read-only.
+    constants : mapping
+        Names to values or recipes; arrays reach the task read-only.
+    """
+    start = time.perf_counter()
+    try:
+        with single_threaded_blas():
+            ready = {name: read_only(load(value)) for name, value in constants.items()}
+            value = task(read_only(load(job.payload)), **ready)
+    except Exception as error:
+        return Outcome(
+            job.index,
+            error=f"{type(error).__name__}: {error}",
+            traceback=traceback.format_exc(),
+            seconds=time.perf_counter() - start,
+        )
+    return Outcome(job.index, value, seconds=time.perf_counter() - start)
+
+
+# -- sums in a tree fixed by block number ------------------------------------------------------------
+
+
+def add(left: Any, right: Any) -> Any:
+    """Add two results, arrays or tuples of arrays; writes into the first where it may.
+
+    Not into an array of another dtype: whether a result may be written into depends on how it
+    travelled, and must not change the sum.
+    """
+    if isinstance(left, tuple):
+        return tuple(add(a, b) for a, b in zip(left, right, strict=True))
+    like = (getattr(right, "dtype", None), getattr(right, "shape", None))
+    if isinstance(left, np.ndarray) and left.ndim and left.flags.writeable and like == (left.dtype, left.shape):
+        return np.add(left, right, out=left)
+    return left + right
+
+
+def fold_tree(results: Iterator[Any], combine: Combine) -> Any:
+    """Combine results in a balanced binary tree over their positions, holding few at a time.
+
+    Level by level, neighbours are combined in pairs and an odd last one moves up; so every run of
+    ``2**j`` results that starts at a multiple of ``2**j`` is one node, whoever computes it. That is
+    what makes sums equal bit for bit on any number of workers.
+    """
+    # A stack of (level, value), like a binary counter: at most log2(n) partial sums live at once.
+    stack: list[tuple[int, Any]] = []
+    for value in results:
+        level = 0
+        while stack and stack[-1][0] == level:
+            value = combine(stack.pop()[1], value)
+            level += 1
+        stack.append((level, value))
+    if not stack:
+        raise ValueError("fold_tree needs at least one result")
+    _, total = stack.pop()
+    while stack:
+        total = combine(stack.pop()[1], total)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The sum of some blocks and how many they are, so that the core can count them."""
+
+    count: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CombinePartials:
+    """Combine two partial sums and their counts."""
+
+    combine: Combine
+
+    def __call__(self, left: Partial, right: Partial) -> Partial:
+        """Return the partial sum of both."""
+        return Partial(left.count + right.count, self.combine(left.value, right.value))
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """Run a task on a run of neighbouring blocks and add their results up in the tree."""
+
+    task: Task
+    combine: Combine
+
+    def __call__(self, payloads: Sequence[Any], **constants: Any) -> Partial:
+        """Return the partial sum over `payloads`, loading one at a time."""
+        results = (self.task(read_only(load(payload)), **constants) for payload in payloads)
+        return Partial(len(payloads), fold_tree(results, self.combine))
+
+
+# -- how tasks and values travel -----------------------------------------------------------------------
+
+
+def dump_bytes(value: Any) -> bytes:
+    """Pickle anything, functions of the caller's script too, for another process."""
+    return bytes(cloudpickle.dumps(value, protocol=5))
+
+
+def write_file(value: Any, path: Path) -> None:
+    """Write a value to a file so that `read_file` maps its arrays instead of reading them."""
+    buffers: list[pickle.PickleBuffer] = []
+    head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    raws = [buffer.raw() for buffer in buffers]
+    index = pickle.dumps((head, [raw.nbytes for raw in raws]))
+    with open(path, "wb") as file:
+        file.write(len(index).to_bytes(8, "little"))
+        file.write(index)
+        for raw in raws:
+            file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+            file.write(raw)
+
+
+def read_file(path: Path) -> Any:
+    """Return the value of `write_file`; its arrays are read-only views of the mapped file."""
+    with open(path, "rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    offset = 8 + int.from_bytes(view[:8], "little")
+    head, sizes = pickle.loads(view[8:offset])
+    buffers = []
+    for size in sizes:
+        offset += -offset % _ALIGNMENT
+        buffers.append(view[offset : offset + size])
+        offset += size
+    return pickle.loads(head, buffers=buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecipe:
+    """A value in a file on a disk that driver and workers share."""
+
+    path: Path
+
+    def load(self) -> Any:
+        """Return the value, its arrays mapped.
+
+        Nothing is cached: mapping takes microseconds, and a cache would keep the pages of deleted
+        files alive in memory.
+        """
+        return read_file(self.path)

@@ -1,0 +1,224 @@
+"""The executor that runs blocks on a pool of `multiprocessing` processes of this machine.
+
+A pool of our own, because `multiprocessing.Pool` waits for ever for a worker that was killed and
+`ProcessPoolExecutor` gives up all of its work. Here each worker has a pipe; one that dies is replaced
+and only its job is answered as lost.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from recscale_dask.checks import whole_number
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.machine import cpu_count
+from recscale_dask.execution.main_module import without_main_module
+from recscale_dask.execution.portable import dump_bytes, read_file, run_job, write_file
+from recscale_dask.types import Task
+
+_BIG = 1 << 20  # results above this many bytes come back as mapped files
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    call: int = 0  # the last call whose task it was sent
+    busy: bool = False
+    job: Job | None = None  # None while busy: its answer belongs to a call that was closed
+
+
+class ProcessesExecutor(Executor):
+    """Runs blocks on processes of this machine; constants and blocks are mapped, not copied.
+
+    Parameters
+    ----------
+    n_workers : int, optional
+        Number of processes; by default as many as this process may use cores.
+    """
+
+    name = "processes"
+    capabilities = Capabilities(isolated=True, shared_files=True)
+
+    def __init__(self, n_workers: int | None = None) -> None:
+        self._n_workers = cpu_count() if n_workers is None else whole_number(n_workers, "n_workers")
+        self._workers: list[_Worker] = []
+        self._exchange: Exchange | None = None
+        self._calls = 0
+
+    def start(self) -> None:
+        """Start the processes; they load while the driver goes on."""
+        self._exchange = Exchange()
+        self._workers = [self._start_worker() for _ in range(self._n_workers)]
+
+    def stop(self) -> None:
+        """End the processes and delete what they shared."""
+        for worker in self._workers:
+            worker.pipe.close()  # an idle worker ends at the end of its pipe
+            if worker.busy:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.process.close()
+        self._workers = []
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
+
+    @property
+    def parallelism(self) -> int:
+        """Number of processes."""
+        return self._n_workers
+
+    def broadcast(self, value: Any) -> Broadcast:
+        """Write the value to a file that every worker maps."""
+        return self._opened().put(value)
+
+    def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
+        """Yield outcomes as workers answer, one job at a time each."""
+        self._opened()
+        self._calls += 1
+        call = self._calls
+        jobs = iter(jobs)
+        try:
+            work = dump_bytes((task, dict(constants)))
+        except Exception as error:
+            yield from (_unportable(job, error) for job in jobs)
+            return
+        try:
+            more = True
+            while True:
+                # A worker gets a job only when it waits for one: so neither side blocks on a full pipe.
+                for worker in self._workers:
+                    if worker.busy or not more:
+                        continue
+                    job = next(jobs, None)
+                    if job is None:
+                        more = False
+                        continue
+                    try:
+                        message = dump_bytes(job)
+                    except Exception as error:
+                        yield _unportable(job, error)
+                        continue
+                    if not self._send(worker, call, work, job, message):
+                        yield Outcome(job.index, lost=True)
+                if not any(worker.job is not None for worker in self._workers):
+                    if not more:
+                        return
+                    if not any(worker.busy for worker in self._workers):
+                        continue
+                yield from self._receive()
+        finally:
+            for worker in self._workers:
+                worker.job = None  # answers still to come are of no interest any more
+
+    # -- one worker ------------------------------------------------------------------------------------
+
+    def _opened(self) -> Exchange:
+        if self._exchange is None:
+            raise self.not_open()
+        return self._exchange
+
+    def _start_worker(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        folder = self._opened().folder
+        process = context.Process(target=_serve, args=(theirs, folder), name="recscale-worker", daemon=True)
+        with without_main_module:
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        worker.process.kill()
+        worker.process.join()
+        worker.process.close()
+        self._workers[self._workers.index(worker)] = self._start_worker()
+
+    def _send(self, worker: _Worker, call: int, work: bytes, job: Job, message: bytes) -> bool:
+        try:
+            worker.pipe.send((work if worker.call != call else None, message))
+        except OSError:
+            self._replace(worker)
+            return False
+        worker.call, worker.busy, worker.job = call, True, job
+        return True
+
+    def _receive(self) -> Iterator[Outcome]:
+        """Wait for an answer or a death; yield what concerns the present call."""
+        waiting = {worker.pipe: worker for worker in self._workers if worker.busy}
+        for pipe in wait(list(waiting)):
+            worker = waiting[pipe]  # type: ignore[index]
+            job = worker.job
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):  # the other end closes when the process dies
+                self._replace(worker)
+                if job is not None:
+                    yield Outcome(job.index, lost=True)
+                continue
+            worker.busy, worker.job = False, None
+            if isinstance(answer, Path):
+                path, answer = answer, read_file(answer)
+                path.unlink()
+            if job is not None:
+                yield answer
+
+
+def _unportable(job: Job, error: Exception) -> Outcome:
+    return Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False)
+
+
+def _serve(pipe: Connection, folder: Path) -> None:
+    """Answer jobs until the pipe ends: what a worker process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then ends us
+    task: Task | None = None
+    constants: Mapping[str, Any] = {}
+    while True:
+        try:
+            work, message = pipe.recv()
+        except (EOFError, OSError):
+            return
+        index = -1
+        try:
+            job = cloudpickle.loads(message)
+            index = job.index
+            if work is not None:
+                task, constants = cloudpickle.loads(work)
+            assert task is not None
+            outcome = run_job(task, job, constants)
+        except Exception as error:  # the task or its payload does not load here
+            outcome = Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+        _answer(pipe, outcome, folder)
+
+
+def _answer(pipe: Connection, outcome: Outcome, folder: Path) -> None:
+    try:
+        data = dump_bytes(outcome)
+    except Exception as error:
+        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
+        data = dump_bytes(Outcome(outcome.index, error=reason, portable=False))
+    if len(data) > _BIG:
+        path = folder / f"result-{os.getpid()}-{outcome.index}"
+        write_file(outcome, path)
+        data = dump_bytes(path)
+    try:
+        pipe.send_bytes(data)
+    except OSError:
+        return  # the driver is gone; the next recv ends this process

@@ -1,0 +1,1 @@
+"""pluggy hooks: specifications, built-ins, and the manager that loads plugins."""

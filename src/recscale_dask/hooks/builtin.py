@@ -1,0 +1,76 @@
+"""The built-in executors, solvers and metrics, registered through the same hooks as any plugin's."""
+
+from __future__ import annotations
+
+from recscale_dask.hooks.specs import ExecutorRequest, ExecutorSpec, MetricSpec, SolverSpec, hookimpl
+
+_SMALL = 2_000_000  # stored values times rank below which starting threads does not pay
+
+
+@hookimpl
+def recscale_register_executors() -> list[ExecutorSpec]:
+    """Return serial, threads, processes and dask."""
+    return [
+        ExecutorSpec(
+            name="serial",
+            target="recscale_dask.execution.serial:SerialExecutor",
+            summary="one block after another in this process; the reference, and the one to debug with",
+        ),
+        ExecutorSpec(
+            name="threads",
+            target="recscale_dask.execution.threads:ThreadsExecutor",
+            summary="threads of this process; the default for a matrix that fits in memory",
+        ),
+        ExecutorSpec(
+            name="processes",
+            target="recscale_dask.execution.processes:ProcessesExecutor",
+            summary="a multiprocessing pool on this machine; arrays in shared memory, sent once",
+        ),
+        ExecutorSpec(
+            name="dask",
+            target="recscale_dask.execution.dask:DaskExecutor",
+            summary="a Dask cluster: its own, one at an address, or your Client's",
+            install="pip install distributed",
+        ),
+    ]
+
+
+@hookimpl
+def recscale_register_solvers() -> list[SolverSpec]:
+    """Return the built-in solvers."""
+    return [
+        SolverSpec(
+            name="svd",
+            target="recscale_dask.solvers.svd:SVDSolver",
+            summary="truncated SVD by block Krylov iteration, every triplet certified",
+        ),
+        SolverSpec(
+            name="popularity",
+            target="recscale_dask.solvers.popularity:PopularitySolver",
+            summary="the same most popular items for everyone: the baseline to beat",
+        ),
+    ]
+
+
+@hookimpl
+def recscale_register_metrics() -> list[MetricSpec]:
+    """Return the built-in metrics."""
+    ranking, error = "recscale_dask.evaluation.ranking", "recscale_dask.evaluation.error"
+    return [
+        MetricSpec(name="recall", target=f"{ranking}:recall", summary="share of test items found in the first k"),
+        MetricSpec(
+            name="precision",
+            target=f"{ranking}:precision",
+            summary="share of the first k that are test items",
+        ),
+        MetricSpec(name="ndcg", target=f"{ranking}:ndcg", summary="discounted gain, binary, over the ideal list"),
+        MetricSpec(name="map", target=f"{ranking}:average_precision", summary="mean of average precision at k"),
+        MetricSpec(name="rmse", target=f"{error}:rmse", summary="root mean squared error of the test values"),
+        MetricSpec(name="mae", target=f"{error}:mae", summary="mean absolute error of the test values"),
+    ]
+
+
+@hookimpl(trylast=True)
+def recscale_choose_executor(request: ExecutorRequest) -> str | None:
+    """Choose serial for what is done in a blink, threads for the rest."""
+    return "serial" if request.n_stored * request.rank < _SMALL else "threads"

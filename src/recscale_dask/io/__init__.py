@@ -1,0 +1,1 @@
+"""Reading interactions; writing recommendations and models."""

@@ -1,0 +1,90 @@
+"""Files behind a path, folder, glob or URL, here or on another file system."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recscale_dask.errors import DataError
+from recscale_dask.io.frames import Columns, Found
+
+
+@dataclass(frozen=True)
+class File:
+    """One file that is there: an Arrow file system and a path on it."""
+
+    filesystem: Any
+    path: str
+
+    def open(self) -> Any:
+        """Return a stream of its bytes, decompressed as the suffix says."""
+        return self.filesystem.open_input_stream(self.path, compression="detect")
+
+
+def locate(source: Any) -> list[File]:
+    """Return the files of a path, folder, glob or fsspec URL, or of a list of these, in order of name.
+
+    Files in folders whose names start with a dot or an underscore are left out (``_SUCCESS``, ``.crc``).
+
+    Raises
+    ------
+    DataError
+        If nothing is there (with close matches), or the URL's kind is not known here.
+    """
+    sources = source if isinstance(source, list | tuple) else [source]
+    files = [file for each in sources for file in _expand(os.fspath(each))]
+    if not files:
+        raise DataError("an empty list of files holds no interactions; name at least one.")
+    return files
+
+
+def find_in(file: File, columns: Columns, names: Sequence[str]) -> Found:
+    """Return where the asked columns are among the names in a file; an error names the file."""
+    try:
+        return columns.find(names)
+    except DataError as problem:
+        raise DataError(f"{file.path}: {problem}") from problem
+
+
+def _expand(place: str) -> list[File]:
+    import fsspec
+
+    if not place:
+        raise DataError("an empty path holds no interactions; name a file.")
+    try:
+        system, path = fsspec.core.url_to_fs(place)
+        if system.exists(path):
+            paths = _contents(system, path)
+        else:
+            matches = sorted(system.glob(path)) if re.search(r"[*?\[]", path) else []
+            paths = [found for match in matches for found in _contents(system, match)]
+    except (ValueError, ImportError, OSError) as problem:
+        raise DataError(f"cannot look for {place!r}: {problem}.") from problem
+    if not paths:
+        raise DataError(f"there is no file at {place!r}{_similar(system, path)}")
+    from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
+
+    local = isinstance(system, fsspec.get_filesystem_class("file"))
+    arrow_system = LocalFileSystem(use_mmap=True) if local else PyFileSystem(FSSpecHandler(system))
+    return [File(arrow_system, each) for each in paths]
+
+
+def _contents(system: Any, path: str) -> list[str]:
+    if not system.isdir(path):
+        return [path]
+    inside = {each: each[len(path.rstrip("/")) + 1 :] for each in system.find(path)}
+    return sorted(each for each, name in inside.items() if not re.search(r"(^|/)[._]", name))
+
+
+def _similar(system: Any, path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    try:
+        names = [each.rpartition("/")[2] for each in system.ls(folder, detail=False)]
+    except (OSError, NotImplementedError):
+        return f", nor a folder {folder!r}."
+    close = difflib.get_close_matches(name, names)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else "."

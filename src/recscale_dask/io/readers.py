@@ -1,0 +1,60 @@
+"""The formats that are built in, by name, and how to tell them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from recscale_dask.errors import DataError
+from recscale_dask.io.adjacency import read_adjacency
+from recscale_dask.io.columnar import read_arrow, read_parquet
+from recscale_dask.io.frames import Columns, Selection
+from recscale_dask.io.places import File, locate
+from recscale_dask.io.text import read_csv, read_movielens, read_tsv
+
+Reader: TypeAlias = Callable[[Any, Columns], Selection | pa.Table]
+"""``reader(source, columns)``: the asked columns of a path, URL, glob, folder, or list of these."""
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "csv": read_csv,
+        "tsv": read_tsv,
+        "movielens": read_movielens,
+        "parquet": read_parquet,
+        "arrow": read_arrow,
+        "adjacency": read_adjacency,
+    }
+)
+"""The formats that are built in; plugins' readers are given to `read_interactions` beside them."""
+
+_SUFFIXES = {
+    "csv": (".csv", ".txt", ".dat", ".data"),
+    "tsv": (".tsv", ".tab"),
+    "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
+}
+_COMPRESSED = re.compile(r"\.(gz|bz2|zst|lz4)$")
+
+
+def format_of(source: Any) -> str:
+    """Return the format of files by their suffix or, failing that, their first bytes; never "adjacency"."""
+    files = locate(source)
+    formats = [_format_of_file(file) for file in files]
+    for file, each in zip(files, formats, strict=True):
+        if each != formats[0]:
+            raise DataError(f"{file.path} is {each}, {files[0].path} is {formats[0]}; choose with a glob.")
+    return formats[0]
+
+
+def _format_of_file(file: File) -> str:
+    bare = _COMPRESSED.sub("", file.path.lower())
+    for name, suffixes in _SUFFIXES.items():
+        if bare.endswith(suffixes):
+            return name
+    with file.open() as stream:
+        magic = stream.read(6)
+    return "parquet" if magic[:4] == b"PAR1" else "arrow" if magic == b"ARROW1" else "csv"

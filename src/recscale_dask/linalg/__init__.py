@@ -1,0 +1,1 @@
+"""Pure numerical kernels: no executor, no Dask, no input or output."""

@@ -1,0 +1,211 @@
+"""Largest eigenpairs of a symmetric operator by block Lanczos with thick restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.linalg.orthonormal import orthonormalize
+from recscale_dask.linalg.tall import TallAlgebra
+
+
+class BlockLanczos:
+    """Grows an orthonormal basis of a block Krylov space, one application of the operator a step.
+
+    Every new block is orthogonalized against the whole basis, and the projected matrix is what those
+    products give, not assumed tridiagonal. When the basis is full it is compressed to the best Ritz
+    vectors and grows on from there (thick restart; Wu and Simon, 2000, here in blocks).
+
+    Parameters
+    ----------
+    apply : callable
+        Maps an ndarray of shape (n, width) to the operator times it.
+    n : int
+        Order of the operator.
+    wanted : int
+        Number of eigenpairs to look for.
+    block_size, basis_size : int
+        Columns per step, and at most in the basis.
+    rng : Generator
+        Draws the first block.
+    start : ndarray of shape (n, m), optional
+        Directions to begin with, such as the singular vectors of an earlier fit.
+    locked : ndarray of shape (n, p), optional
+        Orthonormal eigenvectors that are known already: the search is in their complement, where
+        rounding is relative to what is left of the operator.
+    dtype : numpy floating type
+        Of the basis, and so of what `apply` gets; all small matrices are float64.
+
+    Attributes
+    ----------
+    steps : int
+        Applications of the operator so far.
+    epsilon : float
+        Rounding unit of `dtype`.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[[NDArray[Any]], NDArray[Any]],
+        n: int,
+        wanted: int,
+        *,
+        block_size: int,
+        basis_size: int,
+        algebra: TallAlgebra,
+        rng: np.random.Generator,
+        start: NDArray[Any] | None = None,
+        locked: NDArray[Any] | None = None,
+        dtype: type[np.floating[Any]] = np.float64,
+    ) -> None:
+        self._apply, self._n, self._wanted = apply, n, wanted
+        self._algebra, self._rng = algebra, rng
+        self._locked = 0 if locked is None else locked.shape[1]  # the first columns of the basis
+        room = n - self._locked
+        width = min(block_size, room)
+        self._capacity = self._locked + min(room, max(basis_size, wanted + 2 * width)) + width
+        self.epsilon = float(np.finfo(dtype).eps)
+        self._basis = np.zeros((n, self._capacity), dtype)
+        if locked is not None:
+            self._basis[:, : self._locked] = locked
+        self._projected = np.zeros((self._capacity, self._capacity))
+        self._size = self._locked  # columns whose image under the operator is known
+        self._scale = 0.0
+        self.steps = 0
+        self._values = np.zeros(0)
+        self._vectors = np.zeros((0, 0))
+        self._extracted = -1  # step at which the Ritz pairs were computed
+        first = rng.standard_normal((n, width)).astype(dtype)
+        if start is not None:
+            # Of unit length as the others: what the caller's scale is does not matter.
+            lengths = np.linalg.norm(start[:, :width], axis=0)
+            first /= np.sqrt(n)
+            first[:, : len(lengths)] = start[:, :width] / np.where(lengths > 0, lengths, 1.0)
+        first, _, _ = orthonormalize(algebra, first, self._basis[:, : self._size], scale=0.0, rng=rng)
+        self._basis[:, self._size : self._size + width] = first
+        self._next = width  # width of the block behind the first `_size` columns
+        self._directions = width  # that the search started from
+        self._tail = np.zeros((width, width))  # coupling of the last block with that one
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the basis spans the whole space, so that the Ritz pairs are exact."""
+        return self._next == 0
+
+    @property
+    def size(self) -> int:
+        """Number of basis vectors that the projection knows, beyond the locked ones."""
+        return self._size - self._locked
+
+    def hidden_copies(self) -> bool:
+        """Whether an eigenvalue may have more copies than were found, before smaller ones that were.
+
+        A Krylov space holds at most one copy of an eigenvalue per direction that it started from. So when
+        as many wanted values as that are equal to within their errors, and smaller ones follow,
+        there may be more. `widen` finds them.
+        """
+        count, copies = min(self._wanted, self.size), self._directions
+        if self.exhausted or copies >= count:
+            return False
+        values, residuals = self.ritz()
+        first, last = slice(0, count - copies), slice(copies - 1, count - 1)
+        rounding = np.sqrt(self._n) * self.epsilon * values[0]
+        # A Ritz value is off by about its residual squared over the gap to others; of order of itself here.
+        # The residual alone would take every cluster for copies.
+        errors = 8 * residuals**2 / np.maximum(values, rounding) + rounding
+        equal = values[first] - values[last] <= errors[first] + errors[last]
+        return bool((equal & (values[last] > rounding)).any())
+
+    def widen(self) -> None:
+        """Go on with twice as many directions: new random ones beside those of the newest block."""
+        end = self._size + self._next
+        count = min(self._directions, self._n - end)
+        needed = self._locked + self._wanted + 3 * (self._next + count)
+        if self._capacity < max(needed, end + count):
+            more = max(needed, end + count) - self._capacity
+            self._basis = np.pad(self._basis, ((0, 0), (0, more)))
+            self._projected = np.pad(self._projected, (0, more))
+            self._capacity += more
+        known = self._basis[:, :end]
+        fresh = self._rng.standard_normal((self._n, count)).astype(self._basis.dtype)
+        fresh, _, _ = orthonormalize(self._algebra, fresh, known, scale=0.0, rng=self._rng)
+        self._basis[:, end : end + count] = fresh
+        self._tail = np.pad(self._tail, ((0, count), (0, 0)))
+        self._next += count
+        self._directions += count
+
+    def step(self) -> None:
+        """Apply the operator to the newest block, and make the next one of what is new in the image."""
+        if self._size + 2 * self._next > self._capacity and self._size + self._next < self._n:
+            self._restart()
+        old, new = self._size, self._size + self._next
+        image = self._apply(np.ascontiguousarray(self._basis[:, old:new]))
+        self.steps += 1
+        norms = self._algebra.column_norms(image)
+        self._scale = max(self._scale, float(norms.max(initial=0.0)))
+        width = min(self._next, self._n - new)
+        known = self._basis[:, :new]
+        if width < self._next:  # the last, narrower block: no room for all directions of the image
+            coupling = self._algebra.cross(known, image)
+            tail = np.zeros((width, self._next))
+            block = self._rng.standard_normal((self._n, width)).astype(self._basis.dtype)
+            if width:
+                rest = image.copy()
+                self._algebra.subtract(rest, known, coupling)
+                block, _, _ = orthonormalize(self._algebra, block, known, scale=0.0, rng=self._rng)
+                tail = self._algebra.cross(block, rest)
+        else:
+            block, coupling, tail = orthonormalize(self._algebra, image, known, scale=self._scale, rng=self._rng)
+        self._projected[:new, old:new] = coupling
+        self._projected[old:new, :new] = coupling.T
+        corner = coupling[old:new]
+        self._projected[old:new, old:new] = (corner + corner.T) / 2
+        self._basis[:, new : new + width] = block
+        self._size, self._next, self._tail = new, width, tail
+
+    def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the largest Ritz values, descending, and the norm of each one's residual.
+
+        Returns
+        -------
+        values, residuals : ndarray of shape (min(wanted, size),)
+            The residual ``|G v - value v|`` follows from the projection, without a product.
+        """
+        self._extract()
+        count = min(self._wanted, self.size)
+        last = self._tail.shape[1]
+        residuals = np.linalg.norm(self._tail @ self._vectors[self.size - last :, :count], axis=0)
+        return self._values[:count], residuals
+
+    def vectors(self, count: int) -> NDArray[Any]:
+        """Return the `count` leading Ritz vectors, shape (n, count)."""
+        self._extract()
+        found = self._basis[:, self._locked : self._size]
+        return self._algebra.times(found, np.ascontiguousarray(self._vectors[:, :count]))
+
+    def _extract(self) -> None:
+        if self._extracted != self.steps:
+            searched = slice(self._locked, self._size)
+            values, vectors = np.linalg.eigh(self._projected[searched, searched])
+            self._values, self._vectors = values[::-1], vectors[:, ::-1]
+            self._extracted = self.steps
+
+    def _restart(self) -> None:
+        """Keep the best Ritz vectors: those wanted, and half of the room beyond them."""
+        self._extract()
+        room = self._capacity - self._locked - 2 * self._next
+        keep = min(self._wanted + (self.size - self._wanted) // 2, room)
+        newest = self._basis[:, self._size : self._size + self._next].copy()
+        kept = slice(self._locked, self._locked + keep)
+        self._algebra.times(
+            self._basis[:, self._locked : self._size],
+            np.ascontiguousarray(self._vectors[:, :keep]),
+            self._basis[:, kept],
+        )
+        self._basis[:, kept.stop : kept.stop + self._next] = newest
+        self._projected[:] = 0
+        self._projected[range(kept.start, kept.stop), range(kept.start, kept.stop)] = self._values[:keep]
+        self._size = kept.stop

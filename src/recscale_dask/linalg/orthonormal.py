@@ -1,0 +1,98 @@
+"""Orthonormal columns against a basis, repeated until they are so to working precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.linalg.tall import TallAlgebra
+
+_ROUNDS = 5
+_LITTLE = 0.1
+_WELL_CONDITIONED = 1e-6  # smallest eigenvalue of a correlation matrix that may be divided by, in float64
+
+
+def orthonormalize(
+    algebra: TallAlgebra,
+    block: NDArray[Any],
+    basis: NDArray[Any] | None,
+    *,
+    scale: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    """Split a block into its part in a basis and orthonormal columns: ``block = basis H + Q R``.
+
+    Classical block Gram-Schmidt; the columns among themselves by their Gram matrix where it is well
+    conditioned (SVQB; Stathopoulos and Wu, 2002), else by Householder QR. Both are repeated until nothing
+    is left to remove.
+    Directions that vanish against `scale` become random ones, of which R has no part (its rank is that of what
+    is left): so Q is orthonormal when the space is exhausted or the matrix has a low rank.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n, width)
+        Overwritten.
+    basis : ndarray of shape (n, p) or None
+        Orthonormal columns, ``p + width <= n``.
+    scale : float
+        Norm against which a column counts as zero, such as the norm of the operator; 0: its own norm.
+    rng : Generator
+        Draws replacements.
+
+    Returns
+    -------
+    Q : ndarray of shape (n, width)
+    H : ndarray of shape (p, width)
+    R : ndarray of shape (width, width)
+    """
+    width = block.shape[1]
+    have_basis = basis is not None and basis.shape[1] > 0
+    coupling = np.zeros((basis.shape[1] if basis is not None else 0, width))
+    factor = np.eye(width)
+    epsilon = float(np.finfo(block.dtype).eps)
+    if not scale:
+        scale = float(algebra.column_norms(block).max(initial=0.0))
+    floor = 16 * epsilon * scale
+    for number in range(_ROUNDS):
+        removed, replaced = 0.0, False
+        if have_basis:
+            assert basis is not None
+            part = algebra.cross(basis, block)
+            algebra.subtract(block, basis, part)
+            coupling += part @ factor
+            removed = float(np.abs(part).max())
+        gram = algebra.cross(block, block)
+        error = float(np.abs(gram - np.eye(width)).max())
+        if error > 64 * epsilon:
+            block, step, replaced = _normalize(algebra, block, gram, floor, rng)
+            factor = step @ factor
+        # Unit columns of which little had to be removed are orthonormal after that: twice is enough.
+        if number and max(removed, error) <= _LITTLE and not replaced:
+            break
+        floor = 0.0  # everything is of unit size from here on
+    return block, coupling, factor
+
+
+def _normalize(
+    algebra: TallAlgebra, block: NDArray[Any], gram: NDArray[Any], floor: float, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[np.float64], bool]:
+    """Return orthonormal Q and R with ``block = Q R``, and whether directions that vanished were replaced."""
+    norms = np.sqrt(np.diag(gram))
+    if norms.min() > floor:
+        # A unit diagonal first: columns of very different norms keep their accuracy.
+        eigenvalues, vectors = np.linalg.eigh(gram / norms[:, None] / norms)
+        rounding = 64 * len(gram) * float(np.finfo(block.dtype).eps)
+        if eigenvalues[0] > max(_WELL_CONDITIONED, rounding):
+            roots = np.sqrt(eigenvalues)
+            return algebra.times(block, vectors / norms[:, None] / roots), roots[:, None] * vectors.T * norms, False
+    q, r = algebra.qr(block)
+    # Not the diagonal of R: behind a column that depends on others, later ones have parts along its q.
+    x, sizes, yt = np.linalg.svd(r.astype(np.float64))
+    gone = sizes <= floor
+    if gone.any():
+        q, r = algebra.times(q, x), sizes[:, None] * yt
+        r[gone] = 0.0
+        q[:, gone] = rng.standard_normal((len(q), int(gone.sum()))) / np.sqrt(len(q))
+    return q, r, bool(gone.any())

@@ -1,0 +1,1 @@
+"""Scoring: top-k, pairs, rectangles and neighbours from a fitted model."""

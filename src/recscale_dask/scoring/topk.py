@@ -1,0 +1,116 @@
+"""The top-k core: the best rows of one factor matrix for each row of another, through any executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.run import map_blocks
+from recscale_dask.linalg import topk
+from recscale_dask.model import SeenItems
+
+_TILE_SCORES = 1 << 22  # scores in one dense tile: 16 MB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopKQuery:
+    """Some rows to score and what they must not get.
+
+    Attributes
+    ----------
+    rows : ndarray of int32, shape (n,)
+        Their codes, handed through to the answer.
+    factors : ndarray of float32, shape (n, rank)
+        Their factors.
+    k : int
+        How many candidates each gets at most.
+    excluded : SeenItems or None
+        Candidates that each must not get, as positions in the candidates' factors.
+    """
+
+    rows: NDArray[np.int32]
+    factors: NDArray[np.float32]
+    k: int
+    excluded: SeenItems | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopK:
+    """The best candidates of some rows, flat: row by row, best first.
+
+    Attributes
+    ----------
+    rows : ndarray of int32, shape (n,)
+        Codes of the rows, as asked for.
+    counts : ndarray of int64, shape (n,)
+        How many candidates each got, at most k.
+    candidates : ndarray of int32, shape (counts.sum(),)
+        Positions in the candidates' factors.
+    scores : ndarray of float32, shape (counts.sum(),)
+        Their scores.
+    """
+
+    rows: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    candidates: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def ranks(self) -> NDArray[np.int32]:
+        """Return 1, 2, ... within each row, shape (counts.sum(),)."""
+        starts = np.cumsum(self.counts) - self.counts
+        ranks: NDArray[np.int32] = (np.arange(len(self.scores)) - np.repeat(starts, self.counts) + 1).astype(np.int32)
+        return ranks
+
+
+def top_k(query: TopKQuery, *, candidates: NDArray[np.float32]) -> TopK:
+    """Return the best candidates of each row: a task for `map_blocks`.
+
+    Parameters
+    ----------
+    query : TopKQuery
+        Rows to score.
+    candidates : ndarray of float32, shape (n_candidates, rank)
+        Factors of what may be recommended.
+    """
+    n, n_candidates = len(query.rows), len(candidates)
+    k = min(query.k, n_candidates)
+    codes = np.empty((n, k), np.int32)
+    scores = np.empty((n, k), np.float32)
+    counts = np.zeros(n, np.int64)
+    largest_norm = float(np.sqrt(np.einsum("ij,ij->i", candidates, candidates, dtype=np.float64).max(initial=0.0)))
+    excluded = query.excluded or SeenItems(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+    height = max(1, _TILE_SCORES // max(1, n_candidates))
+    for start in range(0, n, height) if k else ():
+        part = slice(start, min(start + height, n))
+        topk.select_best(
+            query.factors[part] @ candidates.T,
+            query.factors[part],
+            candidates,
+            largest_norm,
+            excluded.indptr[part.start : part.stop + 1],
+            excluded.indices,
+            codes[part],
+            scores[part],
+            counts[part],
+        )
+    filled = np.arange(k) < counts[:, None]
+    return TopK(query.rows, counts, codes[filled], scores[filled])
+
+
+def run_top_k(
+    executor: Executor,
+    queries: Iterable[TopKQuery],
+    candidates: NDArray[np.float32],
+    *,
+    total: int | None = None,
+    label: str = "top-k",
+    observer: Observer = ignore,
+) -> Iterator[TopK]:
+    """Yield the answer to each query, in order, computed on an executor; candidates are sent once."""
+    constants = {"candidates": np.ascontiguousarray(candidates, np.float32)}
+    return map_blocks(executor, top_k, queries, constants, label=label, total=total, observer=observer)

@@ -1,0 +1,1 @@
+"""Solvers: where kernels meet executors."""

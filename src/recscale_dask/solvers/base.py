@@ -1,0 +1,68 @@
+"""What a solver is: options as fields, and one method from a problem to factors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from recscale_dask.checks import whole_number
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.errors import OptionError
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.model import Factors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is to be fitted, and to what accuracy.
+
+    Attributes
+    ----------
+    matrix : UserItemMatrix
+        Users by items.
+    rank : int
+        Number of factors.
+    weighting : str or None
+        One of `recscale_dask.data.weighting.WEIGHTINGS`.
+    user_scaling, item_scaling : float
+        Exponents of the row and column sums that the matrix is divided by.
+    tol : float
+        Largest residual allowed, as a fraction of each singular value.
+    seed : int
+        Of all random numbers.
+    """
+
+    matrix: UserItemMatrix
+    rank: int
+    weighting: str | None = None
+    user_scaling: float = 0.0
+    item_scaling: float = 0.0
+    tol: float = 1e-3
+    seed: int = 0
+
+
+class Solver(ABC):
+    """Fits factors to a matrix; subclasses are frozen dataclasses whose fields are their options."""
+
+    @abstractmethod
+    def check(self, problem: Problem) -> None:
+        """Raise an OptionError if the problem, or an option, cannot work; called before anything starts."""
+
+    @abstractmethod
+    def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
+        """Return the factors of a problem, fitted on an open executor; the same bits on every one."""
+
+
+def check_rank(rank: int, shape: tuple[int, int]) -> None:
+    """Raise an OptionError unless ``0 < rank < min(shape)``."""
+    smaller = min(shape)
+    sides = f"({shape[0]} x {shape[1]})"
+    if smaller < 2:
+        raise OptionError(
+            f"a matrix of {sides} has no factorization of a lower rank; it takes at least 2 users and 2 items"
+        )
+    if whole_number(rank, "rank", hint=f". Try rank={min(64, smaller - 1)}") >= smaller:
+        raise OptionError(
+            f"rank must be below both sides of the matrix {sides}; got rank={rank}. Try rank={smaller - 1} or less."
+        )

@@ -1,0 +1,99 @@
+"""Weighting and scaling of a matrix before a fit: what has to be known of it, and its lazy blocks."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.data.blocks import Block
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.data.weighting import (
+    Transform,
+    TransformedBlock,
+    check_weighting,
+    column_sums,
+    power_scale,
+    row_sums,
+    summarize,
+)
+from recscale_dask.errors import OptionError
+from recscale_dask.execution.portable import add, fold_tree
+from recscale_dask.execution.run import fold_blocks, map_blocks
+from recscale_dask.execution.serial import SerialExecutor
+from recscale_dask.model import SeenItems
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedMatrix:
+    """A matrix that was weighted and scaled, and what undoes the scaling.
+
+    Attributes
+    ----------
+    matrix : UserItemMatrix
+        Its blocks are transformed as they are loaded.
+    user_unscale, item_unscale : ndarray of float64, shape (n_users,) and (n_items,), or None
+        ``Du^a`` and ``Di^b``: what rows of the factors are multiplied by; None is 1.
+    fingerprint : str
+        SHA-256 of the data before weighting.
+    """
+
+    matrix: UserItemMatrix
+    user_unscale: NDArray[np.float64] | None
+    item_unscale: NDArray[np.float64] | None
+    fingerprint: str
+
+
+def check_preparation(weighting: str | None, user_scaling: float, item_scaling: float) -> None:
+    """Raise an OptionError if there is no such weighting, or an exponent is not finite."""
+    check_weighting(weighting)
+    for name, exponent in (("user_scaling", user_scaling), ("item_scaling", item_scaling)):
+        if not isinstance(exponent, int | float | np.number) or not np.isfinite(exponent):
+            raise OptionError(f"{name} must be a finite number, such as 0 or 0.5; got {exponent!r}")
+
+
+def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, item_scaling: float) -> PreparedMatrix:
+    """Read the matrix once (twice with scaling) and return it weighted and scaled, lazily.
+
+    Blocks are read in this process, where in-memory ones are; sums are added in the tree of
+    `fold_blocks`, so they do not depend on where the fit runs.
+
+    Raises
+    ------
+    OptionError
+        If there is no such weighting, or an exponent is not finite.
+    DataError
+        If values do not suit the weighting or scaling.
+    """
+    check_preparation(weighting, user_scaling, item_scaling)
+    with SerialExecutor() as executor:
+        summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
+        weigh = Transform(weighting, summary)
+        user_unscale = item_unscale = item_scale = None
+        if user_scaling or item_scaling:
+            weighted = [TransformedBlock(source, weigh) for source in matrix.sources]
+            sums = list(map_blocks(executor, _degrees, weighted, label="degrees"))
+            if user_scaling:
+                user_unscale = power_scale(np.concatenate([rows for rows, _ in sums]), -user_scaling, "user")
+            if item_scaling:
+                columns = fold_tree((columns for _, columns in sums), add)
+                item_scale = power_scale(columns, item_scaling, "item")
+                item_unscale = power_scale(columns, -item_scaling, "item")
+    if weighting is not None or user_scaling or item_scaling:
+        matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
+    return PreparedMatrix(matrix, user_unscale, item_unscale, summary.digest.hex())
+
+
+def seen_items(matrix: UserItemMatrix) -> SeenItems:
+    """Return the structure of a matrix."""
+    blocks = [source.load() for source in matrix.sources]
+    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return SeenItems(indptr, np.concatenate([block.indices for block in blocks]))
+
+
+def _degrees(block: Block) -> tuple[NDArray[Any], NDArray[Any]]:
+    return row_sums(block), column_sums(block)

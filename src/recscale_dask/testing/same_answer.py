@@ -1,0 +1,45 @@
+"""One job on an executor, start to end, to be compared with the same job on another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.execution.contract import Executor
+from recscale_dask.scoring.pairs import score_pairs
+from recscale_dask.scoring.recommend import recommend, request
+from recscale_dask.scoring.reconstruct import reconstruct_blocks
+from recscale_dask.solvers.base import Problem
+from recscale_dask.solvers.svd import SVDSolver
+from recscale_dask.testing.matrices import planted_tastes
+
+
+def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, seed: int = 0) -> dict[str, Any]:
+    """Fit, recommend, score pairs and reconstruct on an open executor; return what must be equal on all.
+
+    Returns
+    -------
+    dict
+        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``scores`` (bytes) and
+        ``rectangle`` (bytes).
+    """
+    tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
+    columns = pa.table(tastes.columns())
+    data = Interactions.from_arrow(columns, user="user", item="item", value="value", time="time")
+    matrix = UserItemMatrix.from_interactions(data)
+    problem = Problem(matrix=matrix, rank=16, weighting="log", user_scaling=0.5, item_scaling=0.5, seed=seed)
+    model = SVDSolver().fit(problem, executor)
+    rng = np.random.default_rng(seed)
+    users = rng.integers(0, n_users, 100_000).astype(np.int32)
+    items = rng.integers(0, n_items, 100_000).astype(np.int32)
+    rectangle = reconstruct_blocks(model.user_factors, model.item_factors, executor)
+    return {
+        "factors": model.factors_sha256(),
+        "recommendations": recommend(model, request(model, k=10), executor),
+        "scores": score_pairs(model, users, items, executor).tobytes(),
+        "rectangle": b"".join(rows.tobytes() for rows in rectangle),
+    }

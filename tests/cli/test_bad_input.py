@@ -1,0 +1,174 @@
+"""Bad input fails with one sentence that says what was found and what to do, and loses nothing."""
+
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+HEADER = "userId,movieId,rating\n"
+GOOD = "".join(f"{user},{item},{1 + (user * item) % 5}\n" for user in range(6) for item in range(5))
+
+
+def failure(ran) -> str:
+    """Return the sentence of failed work."""
+    assert ran.code == 1, ran
+    assert not ran.out
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    path = tmp_path / "ratings.csv"
+    path.write_text(HEADER + GOOD)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        (HEADER, "not one row"),
+        (HEADER + GOOD + "1,2\n", "32"),
+        (HEADER + GOOD + "7,1,nan\n", "row 31"),
+        (HEADER + GOOD + "7,1,inf\n", "row 31"),
+        (HEADER + GOOD + "7,1,good\n", "'good'"),
+    ],
+)
+def test_file_with_a_fault(recscale, tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    assert said in failure(recscale("fit", path, "--out", tmp_path / "m", "--rank", 2))
+    assert not (tmp_path / "m").exists()
+
+
+def test_file_that_is_missing(recscale, tmp_path: Path) -> None:
+    assert "nowhere.csv" in failure(recscale("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "m"))
+
+
+def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, ratings: Path, tmp_path: Path) -> None:
+    said = failure(recscale("fit", ratings, "--out", tmp_path / "m", "--user", "customer"))
+    assert all(name in said for name in ("customer", "userId", "movieId", "rating"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--rank", 0), "rank"),
+        (("--rank", -3), "rank"),
+        (("--rank", 5), "Try rank=4"),
+        (("--rank", 2, "--weighting", "heavy"), "heavy"),
+        (("--rank", 2, "--solver", "magic"), "there are: popularity, svd"),
+        (("--rank", 2, "--set", "colour=red"), "its options are"),
+        (("--rank", 2, "--executor", "abacus"), "there are: dask, processes, serial"),
+        (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
+        (
+            ("--rank", 2, "--executor", "processes", "--option", "n_workers=two"),
+            "n_workers must be a whole number of at least 1; got n_workers='two'",
+        ),
+        (("--rank", 2, "--format", "xlsx"), "xlsx"),
+    ],
+)
+def test_option_that_cannot_work(recscale, ratings: Path, tmp_path: Path, options: tuple, said: str) -> None:
+    assert said in failure(recscale("fit", ratings, "--out", tmp_path / "m", *options))
+    assert not (tmp_path / "m").exists()
+
+
+def test_log_weighting_of_negative_values(recscale, tmp_path: Path) -> None:
+    path = tmp_path / "negative.csv"
+    path.write_text(HEADER + GOOD + "7,1,-2\n")
+    assert "log" in failure(recscale("fit", path, "--out", tmp_path / "m", "--rank", 2, "--weighting", "log"))
+
+
+def test_output_that_exists_fails_before_the_input_is_read(recscale, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there.parquet").write_text("mine")
+    nothing = tmp_path / "nothing.csv"
+    assert "exists" in failure(recscale("fit", nothing, "--out", tmp_path / "there"))
+    assert "exists" in failure(recscale("recommend", nothing, "--out", tmp_path / "there.parquet"))
+    outs = ("--out-train", tmp_path / "new.csv", "--out-test", tmp_path / "there.parquet")
+    assert "exists" in failure(recscale("split", nothing, *outs))
+    assert "exists" in failure(recscale("demo", "--data", nothing, "--out", tmp_path / "there"))
+    assert (tmp_path / "there.parquet").read_text() == "mine"
+
+
+def test_output_in_a_folder_that_is_missing(recscale, ratings: Path, tmp_path: Path) -> None:
+    assert "no folder" in failure(recscale("fit", ratings, "--out", tmp_path / "no" / "m", "--rank", 2))
+
+
+def test_overwrite_replaces_a_model_and_nothing_else(recscale, ratings: Path, tmp_path: Path) -> None:
+    fit = ("fit", ratings, "--rank", 2, "--overwrite", "--out")
+    assert recscale(*fit, tmp_path / "m").code == 0
+    assert recscale(*fit, tmp_path / "m").code == 0
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    assert "no model" in failure(recscale(*fit, precious))
+    recommend = ("recommend", tmp_path / "m", "--overwrite", "--out")
+    assert recscale(*recommend, tmp_path / "r.parquet").code == 0
+    assert recscale(*recommend, tmp_path / "r.parquet").code == 0
+    precious = precious.rename(tmp_path / "precious.parquet")
+    assert "is a folder" in failure(recscale(*recommend, precious))
+    assert precious.is_dir()
+
+
+def test_ids_that_the_model_does_not_know(recscale, model: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n4711\n")
+    out = ("--out", tmp_path / "r.parquet")
+    assert "4711" in failure(recscale("similar", model, "--item", 4711))
+    for option in ("--users", "--allow", "--deny"):
+        assert "4711" in failure(recscale("recommend", model, *out, option, ids))
+    assert "none.txt" in failure(recscale("recommend", model, *out, "--users", tmp_path / "none.txt"))
+
+
+def test_k_below_one(recscale, model: Path, tmp_path: Path) -> None:
+    assert "k must be" in failure(recscale("recommend", model, "--out", tmp_path / "r.parquet", "--k", 0))
+    assert "k must be" in failure(recscale("similar", model, "--item", 1, "--k", 0))
+
+
+@pytest.mark.parametrize(("metrics", "said"), [("recall", "recall@20"), ("luck@3", "luck"), ("rmse@3", "rmse")])
+def test_metric_that_there_is_not(recscale, data: Path, model: Path, metrics: str, said: str) -> None:
+    assert said in failure(recscale("evaluate", model, "--test", data / "test.csv", "--metrics", metrics))
+
+
+def truncate(model: Path) -> None:
+    path = model / "item_factors.npy"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def alter(model: Path) -> None:
+    path = model / "user_factors.npy"
+    path.write_bytes(path.read_bytes()[:-4] + b"abcd")
+
+
+def make_newer(model: Path) -> None:
+    path = model / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+
+
+def lose(model: Path) -> None:
+    (model / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(truncate, "truncated"), (alter, "altered"), (make_newer, "format 99"), (lose, "not a model")]
+)
+def test_model_that_is_spoilt(recscale, model: Path, tmp_path: Path, spoil, said: str) -> None:
+    spoilt = shutil.copytree(model, tmp_path / "spoilt")
+    spoil(spoilt)
+    assert said in failure(recscale("recommend", spoilt, "--out", tmp_path / "r.parquet"))
+
+
+def test_scheduler_address_that_nobody_answers_at_fails_within_seconds(recscale, ratings: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        start = time.monotonic()
+        options = ("--rank", 2, "--executor", "dask", "--option", f"address={address}")
+        said = failure(recscale("fit", ratings, "--out", tmp_path / "m", *options))
+    assert address in said
+    assert time.monotonic() - start < 30

@@ -1,0 +1,76 @@
+"""0 done, 1 the work failed and one plain sentence says why, 2 wrong usage."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import recscale_dask
+from recscale_dask.api import factor_model
+from recscale_dask.testing.matrices import planted_tastes
+
+
+def test_version_is_told(recscale) -> None:
+    ran = recscale("--version")
+    assert (ran.code, ran.out) == (0, f"recscale {recscale_dask.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fits",),
+        ("fit", "ratings.csv"),
+        ("fit", "ratings.csv", "--out", "m", "--rank", "many"),
+        ("fit", "ratings.csv", "--out", "m", "--set", "maxiter"),
+        ("fit", "ratings.csv", "--out", "m", "--set", "rank=3"),
+        ("fit", "ratings.csv", "--out", "m", "--option", "n_workers=2"),
+        ("fit", "ratings.csv", "--out", "m", "--duplicates", "mean"),
+        ("split", "ratings.csv", "--how", "lots", "--out-train", "a.csv", "--out-test", "b.csv"),
+        ("split", "ratings.csv", "--out-train", "a.csv", "--out-test", "a.csv"),
+        ("recommend", "model", "--out", "folder", "--overwrite"),
+    ],
+)
+def test_wrong_usage_is_2(recscale, arguments: tuple[str, ...]) -> None:
+    ran = recscale(*arguments)
+    assert ran.code == 2
+    assert ran.err
+    assert not ran.out
+
+
+def test_failed_work_has_a_traceback_only_with_debug(recscale, tmp_path: Path) -> None:
+    arguments = ("similar", tmp_path / "none", "--item", 1)
+    plain, debugged = recscale(*arguments), recscale("--debug", *arguments)
+    assert plain.code == debugged.code == 1
+    assert plain.err.splitlines() == [f"error: there is no model at {tmp_path / 'none'}"]
+    assert "Traceback" in debugged.err
+    assert debugged.err.endswith(plain.err)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (OSError(28, "No space left on device", "/data/x"), "/data/x: No space left on device"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("two\nlines"), "RuntimeError: two lines. This should not happen"),
+    ],
+)
+def test_other_errors_are_one_sentence_too(recscale, monkeypatch, error: BaseException, said: str) -> None:
+    def fail(path: str) -> None:
+        raise error
+
+    monkeypatch.setattr(factor_model, "load_model", fail)
+    ran = recscale("similar", "model", "--item", 1)
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1
+    assert said in ran.err
+
+
+def test_a_fit_that_does_not_converge_is_done_with_a_warning(recscale, tmp_path: Path) -> None:
+    pq.write_table(pa.table(planted_tastes(1500, 600, 4).columns()), tmp_path / "large.parquet")
+    options = ("--rank", 32, "--tol", 1e-12, "--set", "maxiter=3", "--json")
+    ran = recscale("fit", tmp_path / "large.parquet", "--out", tmp_path / "m", *options)
+    assert ran.json()["certificate"]["converged"] is False
+    (line,) = ran.err.splitlines()
+    assert line.startswith("warning: ")

@@ -1,0 +1,213 @@
+import hashlib
+import json
+import uuid
+
+import numpy as np
+import pytest
+
+import recscale_dask as rs
+from recscale_dask.errors import ModelFormatError, OutputError
+from recscale_dask.io import model_store
+
+
+def fit(users=None, items=None, **options):
+    dense = np.random.default_rng(0).random((12, 8)) * (np.random.default_rng(1).random((12, 8)) < 0.6)
+    return rs.factorize(
+        rs.UserItemMatrix.from_scipy(dense, users=users, items=items), executor="serial", **{"rank": 3, **options}
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    fit().save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def content(folder):
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def rewrite(folder, **changes):
+    """Change the manifest and its own hash with it."""
+    manifest = json.loads((folder / "manifest.json").read_text()) | changes
+    manifest["sha256"] = model_store._manifest_sha256(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("users", "items"),
+    [
+        (None, None),
+        ([f"user {i:02}é" for i in range(12)], np.arange(8, dtype=np.int32) * 5 - 7),
+        ([uuid.UUID(int=i) for i in range(12)], [f"{i}" for i in range(8)]),
+    ],
+)
+def test_model_comes_back_as_it_was(tmp_path, users, items):
+    model = fit(users, items, weighting="log", seed=3)
+    model.save(tmp_path / "model")
+    again = rs.load_model(tmp_path / "model")
+    assert isinstance(again, rs.FactorModel)
+    assert again.factors_sha256() == model.factors_sha256()
+    assert again.users == model.users
+    assert again.items == model.items
+    assert again.provenance == model.provenance
+    assert again.certificate.tol == model.certificate.tol
+    assert again.certificate.passes == model.certificate.passes
+    for name in ("singular_values", "user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(model, name))
+    np.testing.assert_array_equal(again.certificate.residuals, model.certificate.residuals)
+    assert again.recommend(k=3, executor="serial").equals(model.recommend(k=3, executor="serial"))
+    assert repr(again) == repr(model) == "FactorModel(svd, rank 3, 12 users, 8 items)"
+
+
+def test_loaded_model_scores_and_explains_as_the_fitted_one(tmp_path):
+    model = fit()
+    model.save(tmp_path / "model")
+    again = rs.load_model(tmp_path / "model")
+    assert again.similar_items(2, 3).equals(model.similar_items(2, 3))
+    assert again.score([1, 2], [3, 4], executor="serial").tolist() == model.score([1, 2], [3, 4]).tolist()
+    assert again.reconstruct().compute(scheduler="sync").tobytes() == model.reconstruct().compute().tobytes()
+    assert again.recommend(k=2, executor="processes").equals(model.recommend(k=2))
+
+
+def test_numbers_are_mapped_and_read_only(saved):
+    model = rs.load_model(saved)
+    for array in (model.user_factors, model.item_factors, model.seen.indices):
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_saving_a_loaded_model_gives_the_same_bytes(saved, tmp_path):
+    rs.load_model(saved).save(tmp_path / "again")
+    assert content(tmp_path / "again") == content(saved)
+
+
+def test_there_is_no_pickle(saved):
+    assert {each.suffix for each in saved.iterdir()} == {".npy", ".arrow", ".json"}
+    for each in saved.glob("*.npy"):
+        np.load(each, allow_pickle=False)
+
+
+def test_options_given_as_numpy_numbers_can_be_saved(tmp_path):
+    model = fit(rank=np.int64(2), tol=np.float32(0.01), seed=np.int32(1), user_scaling=np.float32(0.5))
+    model.save(tmp_path / "model")
+    assert rs.load_model(tmp_path / "model").provenance["options"]["rank"] == 2
+
+
+def test_model_without_certificate_or_interactions(tmp_path):
+    model = rs.factorize(np.zeros((3, 2)), solver="popularity", executor="serial")
+    model.save(tmp_path / "model")
+    again = rs.load_model(tmp_path / "model")
+    assert again.certificate is None
+    assert again.n_interactions == 0
+    assert len(again.recommend(executor="serial")) == 6
+
+
+@pytest.mark.parametrize("name", ["user_factors.npy", "users.arrow", "residuals.npy", "manifest.json"])
+def test_truncated_file_is_refused(saved, name):
+    data = (saved / name).read_bytes()
+    (saved / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelFormatError, match=name.replace(".", r"\.")):
+        rs.load_model(saved)
+
+
+@pytest.mark.parametrize("name", ["item_factors.npy", "items.arrow", "seen_indices.npy"])
+def test_altered_byte_is_refused(saved, name):
+    data = bytearray((saved / name).read_bytes())
+    data[-9] ^= 1
+    (saved / name).write_bytes(data)
+    with pytest.raises(ModelFormatError, match="was altered after the model was saved"):
+        rs.load_model(saved)
+
+
+def test_missing_file_is_named(saved):
+    (saved / "items.arrow").unlink()
+    with pytest.raises(ModelFormatError, match=r"items\.arrow is missing"):
+        rs.load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"provenance": {}}, {"files": {}}, {"files": {"users.arrow": 3}}, {"certificate": {"tol": 9}}]
+)
+def test_altered_manifest_is_refused(saved, changes):
+    manifest = json.loads((saved / "manifest.json").read_text()) | changes
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelFormatError, match=r"manifest\.json was altered"):
+        rs.load_model(saved)
+
+
+def test_newer_format_says_how_to_upgrade(saved):
+    rewrite(saved, format=model_store.FORMAT + 1)
+    with pytest.raises(ModelFormatError, match=r"has model format 2; .*pip install -U"):
+        rs.load_model(saved)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[1]", "not json", '{"kind": "something else"}', "\udcff"])
+def test_folder_that_is_no_model_is_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ModelFormatError, match="is not a model"):
+        rs.load_model(tmp_path)
+
+
+def test_missing_folder_and_plain_file_are_refused(tmp_path):
+    with pytest.raises(ModelFormatError, match="there is no model at"):
+        rs.load_model(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelFormatError, match="is not a model"):
+        rs.load_model(tmp_path / "file")
+
+
+def test_existing_model_is_kept_unless_it_may_be_overwritten(saved):
+    before = content(saved)
+    other = fit(rank=2)
+    with pytest.raises(OutputError, match="exists already"):
+        other.save(saved)
+    assert content(saved) == before
+    other.save(saved, overwrite=True)
+    assert rs.load_model(saved).rank == 2
+    assert [each.name for each in saved.parent.iterdir()] == ["model"]
+
+
+def test_overwrite_spares_what_is_no_model(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_text("dear")
+    (tmp_path / "file").write_text("dear")
+    for name in ("photos", "file"):
+        with pytest.raises(OutputError, match="is not a model, so it is not overwritten"):
+            fit().save(tmp_path / name, overwrite=True)
+    assert (tmp_path / "photos" / "one.jpg").read_text() == (tmp_path / "file").read_text() == "dear"
+
+
+@pytest.mark.parametrize("path", ["nowhere/model", "file/model"])
+def test_path_that_cannot_be_written_is_refused(tmp_path, path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="cannot write"):
+        fit().save(tmp_path / path)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failure_while_writing_leaves_the_old_model_as_it_was(saved, monkeypatch, error):
+    before = content(saved)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(model_store, "_sha256", fail)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        fit(rank=2).save(saved, overwrite=True)
+    assert content(saved) == before
+    assert [each.name for each in saved.parent.iterdir()] == ["model"]
+
+
+def test_hash_of_factors_is_that_of_their_little_endian_bytes():
+    model = fit()
+    data = model.user_factors.astype("<f4").tobytes() + model.item_factors.astype("<f4").tobytes()
+    assert model.factors_sha256() == hashlib.sha256(data).hexdigest()
+
+
+def test_without_verification_only_sizes_are_compared(saved):
+    data = bytearray((saved / "item_factors.npy").read_bytes())
+    data[-9] ^= 1
+    (saved / "item_factors.npy").write_bytes(data)
+    assert rs.load_model(saved, verify=False).rank == 3

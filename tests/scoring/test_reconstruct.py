@@ -1,0 +1,72 @@
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+import recscale_dask as rs
+from recscale_dask.errors import UnknownIdError
+from recscale_dask.scoring import reconstruct
+
+
+@pytest.fixture(scope="module")
+def model():
+    dense = np.random.default_rng(0).random((50, 20)).round(1)
+    return rs.factorize(
+        rs.UserItemMatrix.from_scipy(dense, users=[f"u{i:02}" for i in range(50)]), rank=4, executor="serial"
+    )
+
+
+@pytest.fixture(params=[None, 600])
+def _chunks(request, monkeypatch):
+    if request.param:
+        monkeypatch.setattr(reconstruct, "_CHUNK_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_reconstruction_is_the_dense_product(model):
+    array = model.reconstruct()
+    assert isinstance(array, da.Array)
+    assert (array.shape, array.dtype) == ((50, 20), np.float32)
+    with dask.config.set(scheduler="sync"):
+        np.testing.assert_allclose(array.compute(), model.user_factors @ model.item_factors.T, atol=1e-6)
+        np.testing.assert_allclose(
+            array[3:9, 2].compute(), (model.user_factors @ model.item_factors[2])[3:9], atol=1e-6
+        )
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_score_blocks_are_the_chunks_bit_for_bit(model):
+    array = model.reconstruct()
+    for executor in ("serial", "threads"):
+        blocks = list(model.score_blocks(executor=executor))
+        assert len(blocks) == array.numblocks[0]
+        with dask.config.set(scheduler="threads"):
+            chunks = [array.blocks[i].compute() for i in range(len(blocks))]
+        assert [block.tobytes() for block in blocks] == [chunk.tobytes() for chunk in chunks]
+
+
+def test_chunks_are_whole_rows_of_limited_size(monkeypatch, model):
+    monkeypatch.setattr(reconstruct, "_CHUNK_BYTES", 600)
+    assert model.reconstruct().chunks == ((7,) * 7 + (1,), (20,))
+    assert reconstruct.rows_per_chunk(10**9) == 1
+
+
+def test_rectangle_of_ids(model):
+    with dask.config.set(scheduler="sync"):
+        found = model.reconstruct(users=["u07", "u03"], items=[4, 4, 1]).compute()
+        whole = model.reconstruct().compute()
+    np.testing.assert_allclose(found, whole[[7, 3]][:, [4, 4, 1]], atol=1e-6)
+    with pytest.raises(UnknownIdError, match="'nobody'"):
+        model.reconstruct(users=["nobody"])
+
+
+@pytest.mark.parametrize(("users", "items", "shape"), [([], None, (0, 20)), (None, [], (50, 0)), ([], [], (0, 0))])
+def test_empty_rectangle(model, users, items, shape):
+    with dask.config.set(scheduler="sync"):
+        assert model.reconstruct(users, items).compute().shape == shape
+
+
+def test_nothing_is_computed_until_asked_for(monkeypatch, model):
+    monkeypatch.setattr(reconstruct, "rectangle", lambda *_, **__: pytest.fail("computed"))
+    assert model.reconstruct().shape == (50, 20)
+    assert next(iter([model.score_blocks(executor="serial")]), None) is not None

@@ -1,0 +1,33 @@
+"""The README's Python runs as it is pasted."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = [
+    block
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    if "import recscale_dask" in block
+]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_block_of_the_readme_runs_as_pasted(number: int, tmp_path: Path) -> None:
+    script = tmp_path / "pasted.py"
+    script.write_text(BLOCKS[number])
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
+def test_readme_names_every_executor() -> None:
+    from recscale_dask import list_executors
+
+    table = README.read_text()
+    assert all(f"`{listing.name}`" in table for listing in list_executors() if listing.package.startswith("recscale"))

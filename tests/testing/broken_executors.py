@@ -1,0 +1,338 @@
+"""Executors that are wrong on purpose; each has one fault and must fail the test of the kit that is for it.
+
+Not collected by name: `test_kit.py` runs this file in a pytest of its own.
+"""
+
+import atexit
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, ClassVar
+
+import cloudpickle
+import pytest
+
+from recscale_dask.errors import ExecutorUnavailable, WorkerLost
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.portable import dump_bytes, fold_tree, run_job
+from recscale_dask.execution.serial import LocalBroadcast, SerialExecutor
+from recscale_dask.testing import ExecutorContract
+from recscale_dask.types import Combine, Task
+
+Constants = Mapping[str, Broadcast]
+Jobs = Iterable[Job]
+
+
+# -- answers -----------------------------------------------------------------------------------------
+
+
+class DropsABlock(SerialExecutor):
+    fails = "test_each_block_is_answered_once"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            if outcome.index != 100:
+                yield outcome
+
+
+class AnswersTwice(SerialExecutor):
+    fails = "test_each_block_is_answered_once"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            yield from [outcome] * (2 if outcome.index == 100 else 1)
+
+
+class MixesUpBlocks(SerialExecutor):
+    fails = "test_results_keep_block_order"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            swapped = {97: 98, 98: 97}.get(outcome.index, outcome.index)
+            yield Outcome(swapped, outcome.value, outcome.error, outcome.traceback, seconds=outcome.seconds)
+
+
+class NeedsAFirstBlock(SerialExecutor):
+    fails = "test_no_blocks_is_no_work"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        jobs = iter(jobs)
+        yield run_job(task, next(jobs), constants)
+        yield from super().outcomes(task, jobs, constants)
+
+
+class WrittenForAnotherContract(SerialExecutor):
+    fails = "test_contract_number_is_that_of_the_core"
+    contract = 2
+
+
+# -- errors ------------------------------------------------------------------------------------------
+
+
+class SwallowsErrors(SerialExecutor):
+    fails = "test_error_names_its_block"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            swallowed = (outcome.error or "").startswith("LookupError")
+            yield Outcome(outcome.index, value=None) if swallowed else outcome
+
+
+class RetriesOnItsOwn(SerialExecutor):
+    """Runs a whole partition again for one bad block, as engines with retries of their own do."""
+
+    fails = "test_only_failed_blocks_are_retried"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        partition = []
+        for job in jobs:
+            partition.append(job)
+            outcome = run_job(task, job, constants)
+            if outcome.error is not None:
+                outcome = [run_job(task, each, constants) for each in partition][-1]
+            yield outcome
+
+
+# -- constants ---------------------------------------------------------------------------------------
+
+
+class LetsTasksEditConstants(SerialExecutor):
+    fails = "test_task_cannot_edit_a_constant"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        def with_constants(payload: Any) -> Any:
+            return task(payload, **{name: constant.load() for name, constant in constants.items()})
+
+        return super().outcomes(with_constants, jobs, {})
+
+
+class SendsConstantsWithEachJob(SerialExecutor):
+    fails = "test_constant_is_sent_once_per_worker"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for job in jobs:
+            yield run_job(task, job, cloudpickle.loads(cloudpickle.dumps(dict(constants))))
+
+
+class KeepsConstants(SerialExecutor):
+    fails = "test_released_constant_is_forgotten"
+    kept: ClassVar[list[Any]] = []
+
+    def broadcast(self, value: Any) -> Broadcast:
+        self.kept.append(value)
+        return LocalBroadcast(value)
+
+
+# -- flow --------------------------------------------------------------------------------------------
+
+
+class IgnoresClose(SerialExecutor):
+    fails = "test_closing_early_stops_the_rest"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        jobs = iter(jobs)
+        try:
+            yield from super().outcomes(task, jobs, constants)
+        finally:
+            for job in jobs:
+                run_job(task, job, constants)
+
+
+class TakesAllJobsAtOnce(SerialExecutor):
+    fails = "test_at_most_twice_parallelism_in_flight"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        return super().outcomes(task, list(jobs), constants)
+
+
+# -- sums --------------------------------------------------------------------------------------------
+
+
+class Folds(SerialExecutor):
+    """Adds up itself, and rightly."""
+
+    fails = ""
+    capabilities = Capabilities(folds=True)
+
+    def fold(self, task: Task, combine: Combine, jobs: Jobs, constants: Constants) -> Outcome:
+        results = []
+        for outcome in self.outcomes(task, jobs, constants):
+            if outcome.error is not None:
+                return outcome
+            results.append(outcome.value)
+        return Outcome(0, self.add_up(results, combine))
+
+    def add_up(self, results: list[Any], combine: Combine) -> Any:
+        return fold_tree(iter(results), combine)
+
+
+class AddsUpInArrivalOrder(Folds):
+    """In the tree for up to 8 blocks, and then as they come."""
+
+    fails = "test_sum_equals_serial_sum_bit_for_bit"
+
+    def add_up(self, results: list[Any], combine: Combine) -> Any:
+        total = fold_tree(iter(results[:8]), combine)
+        for result in results[8:]:
+            total = combine(total, result)
+        return total
+
+
+class AddsUpInAnotherTree(Folds):
+    """Splits in halves, which is the tree of the contract for 2, 4, 8, ... blocks only."""
+
+    fails = "test_sum_equals_serial_sum_bit_for_bit"
+
+    def add_up(self, results: list[Any], combine: Combine) -> Any:
+        if len(results) == 1:
+            return results[0]
+        middle = len(results) // 2
+        return combine(self.add_up(results[:middle], combine), self.add_up(results[middle:], combine))
+
+
+# -- opening and closing -----------------------------------------------------------------------------
+
+
+class LeavesAFolder(SerialExecutor):
+    fails = "test_nothing_is_left_behind"
+
+    def start(self) -> None:
+        tempfile.mkdtemp(prefix="recscale-")
+
+
+class LeavesAProcess(SerialExecutor):
+    fails = "test_nothing_is_left_behind"
+
+    def start(self) -> None:
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+        atexit.register(process.kill)
+
+
+class CannotBeReopened(SerialExecutor):
+    fails = "test_opens_again_after_it_was_closed"
+    used = False
+
+    def start(self) -> None:
+        if self.used:
+            raise ExecutorUnavailable("it was used before")
+        self.used = True
+
+
+# -- isolated ones -----------------------------------------------------------------------------------
+
+
+class Pool(Executor):
+    """A right executor on `concurrent.futures`, for the faults that need processes."""
+
+    fails = ""
+    name = "pool"
+    capabilities = Capabilities(isolated=True, shared_files=True)
+    parallelism = 2
+
+    def start(self) -> None:
+        self._exchange = Exchange()
+        self._pool = self._make_pool()
+
+    def stop(self) -> None:
+        if hasattr(self, "_pool"):
+            self._pool.shutdown(cancel_futures=True)
+            self._exchange.close()
+            del self._pool, self._exchange
+
+    def _make_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.parallelism, multiprocessing.get_context("forkserver"))
+
+    def broadcast(self, value: Any) -> Broadcast:
+        return self._exchange.put(value)
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        running: set[Future[bytes]] = set()
+        jobs = iter(jobs)
+        try:
+            while True:
+                while len(running) < 2 * self.parallelism and (job := next(jobs, None)) is not None:
+                    try:
+                        call = dump_bytes((task, job, dict(constants)))
+                    except Exception as error:
+                        yield self.unportable(job, error)
+                        continue
+                    running.add(self._pool.submit(answer, call))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield cloudpickle.loads(future.result())
+        except BrokenProcessPool as error:
+            self.mend()
+            raise WorkerLost(str(error)) from error
+        finally:
+            for future in running:
+                future.cancel()
+
+    def unportable(self, job: Job, error: Exception) -> Outcome:
+        return Outcome(job.index, error=str(error), portable=False)
+
+    def mend(self) -> None:
+        self._pool.shutdown()
+        self._pool = self._make_pool()
+
+
+def answer(call: bytes) -> bytes:
+    task, job, constants = cloudpickle.loads(call)
+    outcome = run_job(task, job, constants)
+    try:
+        return dump_bytes(outcome)
+    except Exception as error:
+        return dump_bytes(Outcome(job.index, error=str(error), portable=False))
+
+
+class StaysBrokenAfterADeath(Pool):
+    fails = "test_after_a_dead_worker_the_executor_still_serves"
+
+    def mend(self) -> None:
+        pass
+
+
+class CallsUnportableAFailure(Pool):
+    fails = "test_what_cannot_travel_says_so"
+
+    def unportable(self, job: Job, error: Exception) -> Outcome:
+        return Outcome(job.index, error=str(error))
+
+
+# -- the kit on each of them -------------------------------------------------------------------------
+
+
+class KitOnBrokenExecutor(ExecutorContract):
+    kind: ClassVar[type[Executor]]
+    patience = 1.0
+
+    @pytest.fixture
+    def make_executor(self) -> Callable[[], Executor]:
+        return self.kind
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+ALL: dict[str, Any] = {kind.__name__: kind for kind in _subclasses(Executor) if hasattr(kind, "fails")}
+for kind_name, kind in ALL.items():
+    globals()[f"Test{kind_name}"] = type(f"Test{kind_name}", (KitOnBrokenExecutor,), {"kind": kind})
+
+
+class TestKnownGap(KitOnBrokenExecutor):
+    kind = LetsTasksEditConstants
+    known_gaps: ClassVar = {"test_task_cannot_edit_a_constant": "arrays of this engine are always writable"}
+
+
+class TestGapThatIsClosed(KitOnBrokenExecutor):
+    kind = SerialExecutor
+    known_gaps: ClassVar = {"test_no_blocks_is_no_work": "was so once"}

@@ -1,0 +1,44 @@
+"""The example of a third-party package: its plugin registers, and its own three-line test passes the kit."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from recscale_dask.execution.run import map_blocks
+from recscale_dask.hooks.manager import PluginManager
+from recscale_dask.hooks.specs import ENTRY_POINT_GROUP
+from recscale_dask.testing import tasks
+
+EXAMPLE = Path(__file__).parents[2] / "examples/third_party_executor"
+
+
+def test_its_executor_is_found_through_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
+    declared = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"][ENTRY_POINT_GROUP]
+    manager = PluginManager(
+        [importlib.metadata.EntryPoint(name, value, ENTRY_POINT_GROUP) for name, value in declared.items()]
+    )
+    assert manager.broken == []
+    with manager.resolve("executors", "loky")(n_workers=1) as executor:
+        assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
+
+
+def test_its_plugin_imports_no_engine() -> None:
+    code = "import sys, recscale_loky.plugin; sys.exit('joblib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=with_example())
+
+
+def test_its_own_test_passes() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(EXAMPLE)]
+    run = subprocess.run(command, cwd=EXAMPLE, env=with_example(), capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "skipped" not in run.stdout
+
+
+def with_example() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(EXAMPLE / "src")}
