@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 _BLOCK_VALUES = 1 << 20  # stored values in a block of a large matrix: some MB, some ms of work
 _SMALL_BLOCK_VALUES = 1 << 15  # below this a block is not worth a task
-_SMALL_BLOCKS = 8  # what a small matrix is cut into, so that a few workers have work
+_SMALL_BLOCKS = 4  # what a small matrix is cut into: work for a few workers, and few partial sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -158,6 +158,10 @@ class UserItemMatrix:
         together = len(lazy) == len(self.sources)
         return replace(self, sources=load_together(lazy) if together else tuple(each.load() for each in self.sources))
 
+    def transposed(self) -> UserItemMatrix:
+        """Return items by users, in memory."""
+        return UserItemMatrix._from_csr(self.to_scipy().T.tocsr(), self.items, self.users)
+
     def transformed(self, transform: Transform) -> UserItemMatrix:
         """Return the matrix with a weighting and scaling that is applied block by block on loading."""
         from recscale_dask.data.weighting import TransformedBlock

@@ -130,9 +130,10 @@ def add(left: Any, right: Any) -> Any:
     if isinstance(left, tuple):
         return tuple(add(a, b) for a, b in zip(left, right, strict=True))
     like = (getattr(right, "dtype", None), getattr(right, "shape", None))
-    if isinstance(left, np.ndarray) and left.ndim and left.flags.writeable and like == (left.dtype, left.shape):
-        return np.add(left, right, out=left)
-    return left + right
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is for the caller to see
+        if isinstance(left, np.ndarray) and left.ndim and left.flags.writeable and like == (left.dtype, left.shape):
+            return np.add(left, right, out=left)
+        return left + right
 
 
 def fold_tree(results: Iterator[Any], combine: Combine) -> Any:

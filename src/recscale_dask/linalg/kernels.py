@@ -1,8 +1,12 @@
-"""Compiled kernels over CSR rows: each reads a block once, on one thread, without the GIL.
+"""Compiled kernels over CSR rows: each reads a block on one thread, without the GIL.
 
 Compiled on first use and kept in Numba's cache on disk; importing this module compiles nothing. Blocks
 and constants reach kernels read-only and C-contiguous, so each kernel is compiled once per dtype. Only
 fused multiply-add is allowed to the compiler ("contract"), so sums keep their order.
+
+Dense matrices with a row per item come as tiles (see `to_tiles`): a kernel goes through the block once for
+each tile, which then stays in the cache. That is faster than one read of the block with wider rows, because
+the block is read in order and the dense rows are not.
 """
 
 from __future__ import annotations
@@ -14,9 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.linalg.prefetch import prefetch
-
-_AHEAD = 8  # stored values between asking for a row and using it
+from recscale_dask.linalg.sparse_rows import TILE_BYTES, gram_row, image_row, transpose_row
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,6 +33,33 @@ def strict_kernel(function: _F) -> _F:
     return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
+def tile_width(dtype: Any) -> int:
+    """Return how many columns a tile has: 32 of float32, 16 of float64."""
+    return TILE_BYTES // np.dtype(dtype).itemsize
+
+
+def to_tiles(dense: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns of a dense matrix in tiles, shape (n_tiles, n_rows, tile width), padded with zeros."""
+    n_rows, width = dense.shape
+    size = tile_width(dense.dtype)
+    tiles = np.empty((-(-width // size), n_rows, size), dense.dtype)
+    for number, tile in enumerate(tiles):
+        part = dense[:, number * size : (number + 1) * size]
+        tile[:, : part.shape[1]] = part
+        tile[:, part.shape[1] :] = 0
+    return tiles
+
+
+def from_tiles(tiles: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return the first `width` columns of a matrix that comes in tiles, shape (n_rows, width)."""
+    _, n_rows, size = tiles.shape
+    dense = np.empty((n_rows, width), tiles.dtype)
+    for number, tile in enumerate(tiles):
+        part = dense[:, number * size : (number + 1) * size]
+        part[:] = tile[:, : part.shape[1]]
+    return dense
+
+
 @kernel
 def gram_product(
     indptr: NDArray[np.int64],
@@ -39,66 +68,38 @@ def gram_product(
     basis: NDArray[Any],
     out: NDArray[Any],
 ) -> None:
-    """Add ``A' (A basis)`` to `out` in one read of the rows A.
+    """Add ``A' (A basis)`` to `out`.
 
     Parameters
     ----------
     indptr, indices, values : ndarray
-        Rows A as CSR, shape (n_rows, n_columns).
-    basis, out : ndarray of shape (n_columns, width)
-        Dense block, and the sum; rows contiguous.
+        Rows A as CSR, shape (n_rows, n_columns); values are float32, or of the dtype of `basis`.
+    basis, out : ndarray of shape (n_tiles, n_columns, tile width)
+        Dense matrix, and the sum, in tiles.
     """
-    width = basis.shape[1]
-    row = np.empty(width, out.dtype)
-    line = 64 // basis.itemsize
-    for i in range(len(indptr) - 1):
-        first, last = indptr[i], indptr[i + 1]
-        row[:] = 0
-        p = first
-        # Four values a step keep the row in registers longer; items come in no order, so the caches have
-        # to be told which rows of the dense block are next.
-        while p + 4 <= last:
-            for ahead in range(p + _AHEAD, min(p + _AHEAD + 4, last)):
-                for j in range(0, width, line):
-                    prefetch(basis, indices[ahead], j)
-            value0, value1, value2, value3 = values[p], values[p + 1], values[p + 2], values[p + 3]
-            source0, source1 = basis[indices[p]], basis[indices[p + 1]]
-            source2, source3 = basis[indices[p + 2]], basis[indices[p + 3]]
-            for j in range(width):
-                row[j] += (value0 * source0[j] + value1 * source1[j]) + (value2 * source2[j] + value3 * source3[j])
-            p += 4
-        while p < last:
-            value, source = values[p], basis[indices[p]]
-            for j in range(width):
-                row[j] += value * source[j]
-            p += 1
-        for p in range(first, last):
-            if p + _AHEAD < last:
-                for j in range(0, width, line):
-                    prefetch(out, indices[p + _AHEAD], j)
-            value, target = values[p], out[indices[p]]
-            for j in range(width):
-                target[j] += value * row[j]
+    for tile in range(len(basis)):
+        source, target = basis[tile], out[tile]
+        for i in range(len(indptr) - 1):
+            gram_row(indices, values, indptr[i], indptr[i + 1], source, target)
 
 
 @kernel
-def product(
+def image_and_back(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: NDArray[Any],
     basis: NDArray[Any],
     out: NDArray[Any],
+    image: NDArray[Any],
 ) -> None:
-    """Write ``A basis`` to `out` of shape (n_rows, width); the rest is as in `gram_product`."""
-    width = basis.shape[1]
-    for i in range(len(indptr) - 1):
-        row = out[i]
-        row[:] = 0
-        for p in range(indptr[i], indptr[i + 1]):
-            value = values[p]
-            source = basis[indices[p]]
-            for j in range(width):
-                row[j] += value * source[j]
+    """Write ``A basis`` to `image` of shape (n_rows, n_tiles * tile width); the rest is as in `gram_product`."""
+    width = image.shape[1]
+    rows = image.reshape(-1)
+    for tile in range(len(basis)):
+        source, target = basis[tile], out[tile]
+        for i in range(len(indptr) - 1):
+            place = i * width + tile * basis.shape[2]
+            image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place)
 
 
 @kernel
@@ -109,12 +110,8 @@ def transpose_product(
     rows: NDArray[Any],
     out: NDArray[Any],
 ) -> None:
-    """Add ``A' rows`` to `out` of shape (n_columns, width); the rest is as in `gram_product`."""
-    width = rows.shape[1]
-    for i in range(len(indptr) - 1):
-        row = rows[i]
-        for p in range(indptr[i], indptr[i + 1]):
-            value = values[p]
-            target = out[indices[p]]
-            for j in range(width):
-                target[j] += value * row[j]
+    """Add ``A' rows`` to `out`, given `rows` of shape (n_tiles, n_rows, tile width); the rest is as in `gram_product`."""
+    for tile in range(len(rows)):
+        source, target = rows[tile].reshape(-1), out[tile]
+        for i in range(len(indptr) - 1):
+            transpose_row(indices, values, indptr[i], indptr[i + 1], source, i * rows.shape[2], target)

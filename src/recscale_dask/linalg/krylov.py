@@ -15,8 +15,9 @@ from recscale_dask.linalg.tall import TallAlgebra
 class BlockLanczos:
     """Grows an orthonormal basis of a block Krylov space, one application of the operator a step.
 
-    Every new block is orthogonalized against the whole basis, and the projected matrix is what those
-    products give, not assumed tridiagonal. When the basis is full it is compressed to the best Ritz
+    Every new block is orthogonalized against the last two, of which it has large parts, and then against the
+    whole basis, of which rounding brings in small ones. The projected matrix is what those products give,
+    not assumed tridiagonal. When the basis is full it is compressed to the best Ritz
     vectors and grows on from there (thick restart; Wu and Simon, 2000, here in blocks).
 
     Parameters
@@ -68,7 +69,8 @@ class BlockLanczos:
         width = min(block_size, room)
         self._capacity = self._locked + min(room, max(basis_size, wanted + 2 * width)) + width
         self.epsilon = float(np.finfo(dtype).eps)
-        self._basis = np.zeros((n, self._capacity), dtype)
+        # By columns, so that memory is taken as the basis grows.
+        self._basis = np.zeros((n, self._capacity), dtype, order="F")
         if locked is not None:
             self._basis[:, : self._locked] = locked
         self._projected = np.zeros((self._capacity, self._capacity))
@@ -89,6 +91,7 @@ class BlockLanczos:
         self._next = width  # width of the block behind the first `_size` columns
         self._directions = width  # that the search started from
         self._tail = np.zeros((width, width))  # coupling of the last block with that one
+        self._near = 0  # first basis vector of which the next image has more than rounding
 
     @property
     def exhausted(self) -> bool:
@@ -126,7 +129,7 @@ class BlockLanczos:
         needed = self._locked + self._wanted + 3 * (self._next + count)
         if self._capacity < max(needed, end + count):
             more = max(needed, end + count) - self._capacity
-            self._basis = np.pad(self._basis, ((0, 0), (0, more)))
+            self._basis = np.asfortranarray(np.pad(self._basis, ((0, 0), (0, more))))
             self._projected = np.pad(self._projected, (0, more))
             self._capacity += more
         known = self._basis[:, :end]
@@ -158,13 +161,15 @@ class BlockLanczos:
                 block, _, _ = orthonormalize(self._algebra, block, known, scale=0.0, rng=self._rng)
                 tail = self._algebra.cross(block, rest)
         else:
-            block, coupling, tail = orthonormalize(self._algebra, image, known, scale=self._scale, rng=self._rng)
+            block, coupling, tail = orthonormalize(
+                self._algebra, image, known, scale=self._scale, rng=self._rng, near=self._near
+            )
         self._projected[:new, old:new] = coupling
         self._projected[old:new, :new] = coupling.T
         corner = coupling[old:new]
         self._projected[old:new, old:new] = (corner + corner.T) / 2
         self._basis[:, new : new + width] = block
-        self._size, self._next, self._tail = new, width, tail
+        self._size, self._next, self._tail, self._near = new, width, tail, old
 
     def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the largest Ritz values, descending, and the norm of each one's residual.
@@ -208,4 +213,4 @@ class BlockLanczos:
         self._basis[:, kept.stop : kept.stop + self._next] = newest
         self._projected[:] = 0
         self._projected[range(kept.start, kept.stop), range(kept.start, kept.stop)] = self._values[:keep]
-        self._size = kept.stop
+        self._size, self._near = kept.stop, self._locked

@@ -21,6 +21,7 @@ def orthonormalize(
     *,
     scale: float,
     rng: np.random.Generator,
+    near: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
     """Split a block into its part in a basis and orthonormal columns: ``block = basis H + Q R``.
 
@@ -40,6 +41,9 @@ def orthonormalize(
         Norm against which a column counts as zero, such as the norm of the operator; 0: its own norm.
     rng : Generator
         Draws replacements.
+    near : int
+        From this column of the basis on the block has large parts in it; on the columns before there is rounding
+        only, so that it is enough to remove them once, from the second round on.
 
     Returns
     -------
@@ -59,9 +63,10 @@ def orthonormalize(
         removed, replaced = 0.0, False
         if have_basis:
             assert basis is not None
-            part = algebra.cross(basis, block)
-            algebra.subtract(block, basis, part)
-            coupling += part @ factor
+            first = 0 if number else near
+            part = algebra.cross(basis[:, first:], block)
+            algebra.subtract(block, basis[:, first:], part)
+            coupling[first:] += part @ factor
             removed = float(np.abs(part).max())
         gram = algebra.cross(block, block)
         error = float(np.abs(gram - np.eye(width)).max())

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
-from recscale_dask.data.blocks import Block
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, SolverStep, ignore
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.placement import placed_blocks
-from recscale_dask.execution.portable import add, single_threaded_blas
-from recscale_dask.execution.run import fold_blocks
-from recscale_dask.linalg import kernels
+from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.linalg.krylov import BlockLanczos
+from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
 from recscale_dask.model import Certificate, Factors
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.preparation import check_preparation, prepare, seen_items
-from recscale_dask.types import Recipe, Task
+from recscale_dask.solvers.products import Center, Products, check_center
+from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _TINY = 1e-5  # of the largest singular value
-_FLOAT32_TOL = 1e-4  # from here on float32 passes are tried first; the certificate is float64 in any case
+_SETTLED = 0.7  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
+_NEARLY_ORTHOGONAL = 0.1  # largest sum of cosines with the others, for a Cholesky factor as good as a QR
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
 
@@ -50,12 +49,24 @@ class SingularTriplets:
         V; the entry of largest magnitude in each column is positive (the first one of equals).
     certificate : Certificate
         Residuals, measured.
+    plan : SVDPlan or None
+        How they were computed.
+    center : Center or None
+        What was subtracted from the matrix before.
     """
 
     left: NDArray[np.float64]
     values: NDArray[np.float64]
     right: NDArray[np.float64]
     certificate: Certificate
+    plan: SVDPlan | None = None
+    center: Center | None = None
+
+    def swapped(self) -> SingularTriplets:
+        """Return the triplets of the transposed matrix."""
+        signs = _signs(self.left)
+        center = None if self.center is None else self.center.swapped()
+        return replace(self, left=self.right * signs, right=self.left * signs, center=center)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +78,26 @@ class SVDSolver(Solver):
     maxiter : int, optional
         Most passes over the matrix; by default 300. A few more where fewer cannot span `rank` vectors.
     block_size : int, optional
-        Vectors multiplied in one pass; by default from rank.
+        Vectors multiplied in one pass; by default what a cost model finds cheapest.
     basis_size : int, optional
-        Most vectors kept in the Krylov basis; by default from rank.
+        Most vectors kept in the Krylov basis; by default as many as half a GiB holds.
+    center : {"items", "users", "global"}, optional
+        Subtract the mean of each item, of each user, or of all entries (zeros among them) from the matrix,
+        without densifying. The means come back as one more column of the factors, so that these
+        approximate the matrix itself.
     """
 
     maxiter: int | None = None
     block_size: int | None = None
     basis_size: int | None = None
+    center: str | None = None
 
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if rank, weighting, scaling, tolerance or an option cannot work."""
         check_rank(problem.rank, problem.matrix.shape)
         check_preparation(problem.weighting, problem.user_scaling, problem.item_scaling)
-        _check_options(problem.tol, **asdict(self))
+        _check_options(problem.tol, self.maxiter, self.block_size, self.basis_size)
+        check_center(self.center)
         whole_number(problem.seed, "seed", at_least=0)
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
@@ -95,10 +112,16 @@ class SVDSolver(Solver):
             seed=problem.seed,
             executor=executor,
             observer=observer,
-            **asdict(self),
+            center=self.center,
+            maxiter=self.maxiter,
+            block_size=self.block_size,
+            basis_size=self.basis_size,
         )
         roots = np.sqrt(found.values)
         users, items = found.left * roots, found.right * roots
+        if found.center is not None:
+            user_means, item_means = found.center.balanced()
+            users, items = np.column_stack([users, user_means]), np.column_stack([items, item_means])
         if prepared.user_unscale is not None:
             users *= prepared.user_unscale[:, None]
         if prepared.item_unscale is not None:
@@ -111,7 +134,7 @@ class SVDSolver(Solver):
             matrix.items,
             seen_items(matrix),
             found.certificate,
-            {"data_fingerprint": prepared.fingerprint},
+            {"data_fingerprint": prepared.fingerprint, "plan": found.plan.as_dict() if found.plan else None},
         )
 
 
@@ -121,6 +144,7 @@ def singular_triplets(
     *,
     tol: float,
     executor: Executor,
+    center: str | None = None,
     seed: Any = 0,
     start: NDArray[Any] | None = None,
     maxiter: int | None = None,
@@ -130,13 +154,13 @@ def singular_triplets(
 ) -> SingularTriplets:
     """Return the `k` largest singular triplets of a matrix, certified.
 
-    Passes are in float32 where the blocks are and `tol` is coarse, and are repeated in float64 if that does not
-    do; the left vectors and the certificate are always float64.
-
-    Block Lanczos with full re-orthogonalization and thick restarts on A'A, which is applied as one read
-    of each block; then one pass that makes the left vectors and measures the residual of both sides.
-    Where that is above `tol` the iteration goes on, in the complement of what is certified. When a value has as
-    many copies as the search had directions, it is widened, so that none is missed.
+    The shorter side is iterated: the right vectors as eigenvectors of A'A, or of a matrix with fewer rows than
+    columns the left ones, by block Lanczos with full re-orthogonalization or, of a small side, from the
+    whole of A'A; a cost model chooses (`recscale_dask.solvers.svd_plan`). Then one pass in float64 makes the
+    vectors of the other side and measures the residuals of both. Where one is above `tol` that same
+    pass is a step of subspace iteration, which takes away the rounding of float32 passes; if that does not
+    do, the iteration goes on in float64, in the complement of what is certified. When a value has as many
+    copies as the search had directions, it is widened, so that none is missed.
 
     Parameters
     ----------
@@ -146,10 +170,12 @@ def singular_triplets(
         At most the smaller side.
     tol : float
         Largest residual allowed as a fraction of each singular value; 0 is `WORKING_PRECISION`.
+    center : {"items", "users", "global"}, optional
+        Subtract the mean of each column, of each row, or of all entries, without densifying.
     seed : int or Generator
         Of the first block.
     start : ndarray of shape (n_columns, m), optional
-        Right vectors to begin with.
+        Right vectors to begin with, such as those of an earlier fit: all of them are in the first block.
     maxiter, block_size, basis_size : int, optional
         See `SVDSolver`.
 
@@ -158,96 +184,165 @@ def singular_triplets(
     NotConvergedWarning
         If a residual is above `tol` after `maxiter` passes; the certificate says so too.
     """
-    _check_options(tol, maxiter=maxiter, block_size=block_size, basis_size=basis_size)
-    n_rows, n_columns = matrix.shape
+    _check_options(tol, maxiter, block_size, basis_size)
+    check_center(center)
     tol = float(tol) or WORKING_PRECISION
+    plan = plan_svd(matrix.shape, matrix.nnz, matrix.dtype, k, tol, block_size=block_size, basis_size=basis_size)
     limit = 300 if maxiter is None else maxiter
-    width = block_size or _default_block_size(k, n_columns)
-    stored_bytes = matrix.nnz * (4 + matrix.dtype.itemsize) + 8 * n_rows
-    with (
-        single_threaded_blas(),
-        tall_algebra(cpu_count()) as algebra,
-        placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes) as blocks,
-    ):
-        passes = 0
-
-        def fold(task: Task, payloads: Sequence[Any], basis: NDArray[Any], what: str, **options: Any) -> Any:
-            nonlocal passes
-            passes += 1
-            label = f"svd pass {passes}{what}"
-            return fold_blocks(executor, task, payloads, {"basis": basis}, label=label, observer=observer, **options)
-
-        rng = np.random.default_rng(seed)
-        dtype: type[np.floating[Any]] = np.float64
-        if matrix.dtype == np.float32 and tol >= _FLOAT32_TOL:
-            dtype = np.float32
-        locked, largest, stagnant = np.zeros((n_columns, 0)), 0.0, False
-        while True:
-            wanted = k - locked.shape[1]
-            lanczos = BlockLanczos(
-                lambda vectors: fold(gram_product, blocks, vectors, ""),
-                n_columns,
-                wanted,
-                block_size=width,
-                basis_size=basis_size or _default_basis_size(wanted, width),
-                algebra=algebra,
-                rng=rng,
-                start=start,
-                locked=locked,
-                dtype=dtype,
-            )
-            search = _Search(lanczos, k, wanted, tol / 2, largest, limit, observer)
-            search.run(lambda: passes)
-            vectors = np.concatenate([locked, lanczos.vectors(wanted)], axis=1, dtype=np.float64)
-            found = _finish(fold, blocks, matrix.bounds, vectors, tol, algebra)
-            certificate = Certificate(found.certificate.residuals, tol, passes)
-            found = replace(found, certificate=certificate)
-            certified = int(np.argmin(np.append(certificate.residuals <= tol, False)))
-            if certificate.converged or passes >= limit - 1:  # a further search takes two at least
-                break
-            if dtype == np.float32:  # the rounding of A'A hides the smallest of these values
-                dtype, start = np.float64, found.right
-                continue
-            if certified <= locked.shape[1]:
-                stagnant = True
-                break
-            # What A'A shows of small values is rounding relative to the largest. So look for the rest
-            # in the complement of what is certified, where that is gone.
-            locked, start = found.right[:, :certified], found.right[:, certified:]
-            largest = float(found.values[0])
-    if not found.certificate.converged:
-        advice = f"Allow more passes with maxiter (now {limit}), or a larger tol."
-        if stagnant:
-            advice = "More passes do not help: this is what float64 gives for this matrix. Use a larger tol."
-        warnings.warn(
-            f"{int((found.certificate.residuals > tol).sum())} of {k} singular triplets have a residual above "
-            f"tol={tol:g} after {found.certificate.passes} passes (the largest is "
-            f"{found.certificate.max_residual:.2g}). {advice}",
-            NotConvergedWarning,
-            stacklevel=2,
-        )
-    return found
+    with single_threaded_blas(), tall_algebra(cpu_count()) as algebra:
+        if start is not None:
+            start = np.asarray(start, np.float64)
+        if plan.side == "rows":
+            start = None if start is None else _images(matrix, start)
+            matrix, center = matrix.transposed(), _SWAPPED.get(center, center)
+        stored_bytes = matrix.nnz * (4 + matrix.dtype.itemsize) + 8 * matrix.shape[0]
+        with placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes) as blocks:
+            products = Products(executor, blocks, matrix, algebra, observer)
+            products.subtract(center)
+            found = _Engine(products, algebra, plan, k, tol, limit, np.random.default_rng(seed), observer).run(start)
+    return found.swapped() if plan.side == "rows" else found
 
 
-def _check_options(tol: float, **options: int | None) -> None:
+_SWAPPED = {"items": "users", "users": "items"}
+
+
+def _images(matrix: UserItemMatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``A right``, computed in this process."""
+    return np.concatenate([source.load().to_scipy() @ right for source in matrix.sources])
+
+
+def _check_options(tol: float, maxiter: int | None, block_size: int | None, basis_size: int | None) -> None:
     if isinstance(tol, bool) or not isinstance(tol, int | float | np.number) or not tol >= 0:
         raise OptionError(f"tol must be 0 or a positive fraction such as 1e-3; got {tol!r}")
-    for name, option in options.items():
+    for name, option in (("maxiter", maxiter), ("block_size", block_size), ("basis_size", basis_size)):
         if option is not None:
             whole_number(option, name)
 
 
-def _default_block_size(k: int, n_columns: int) -> int:
-    if n_columns <= 256:
-        return n_columns  # the whole Gram matrix in one pass
-    return min(max(32, k // 4 // 16 * 16), 64)
+@dataclass(slots=True, eq=False)
+class _Engine:
+    """One run for `k` triplets: search, certify, and search again for what is not certified.
+
+    Attributes
+    ----------
+    limit : int
+        Most passes; those that a certificate needs are left.
+    """
+
+    products: Products
+    algebra: TallAlgebra
+    plan: SVDPlan
+    k: int
+    tol: float
+    limit: int
+    rng: np.random.Generator
+    observer: Observer
+
+    def run(self, start: NDArray[np.float64] | None) -> SingularTriplets:
+        """Return the triplets, with a warning if they have not all converged."""
+        dtype = np.dtype(self.plan.dtype)
+        stagnant = False
+        whole = self.plan.method == "whole Gram matrix"
+        if whole:
+            vectors = self._whole(dtype)
+        else:
+            vectors, precise = self._search(dtype, start)
+            if not precise:
+                # One block that holds something of all that was found.
+                dtype = np.dtype(np.float64)
+                mixture = vectors @ self.rng.standard_normal((vectors.shape[1], self.plan.block_size))
+                vectors, _ = self._search(dtype, mixture)
+        found, images = self._certified(vectors)
+        if dtype == np.float32 or whole:
+            found = self._polished(found, images)
+        locked = 0
+        while not found.certificate.converged and self.products.passes < self.limit - 1:
+            # What A'A shows of small values is rounding relative to the largest. So look for the rest in
+            # the complement of what is certified, where that is gone.
+            certified = int(np.argmin(found.certificate.residuals <= self.tol))
+            if certified <= locked and dtype == np.float64 and not whole:
+                stagnant = True
+                break
+            dtype, whole, locked = np.dtype(np.float64), False, certified
+            known, rest = found.right[:, :locked], found.right[:, locked:]
+            vectors, _ = self._search(dtype, rest, known, float(found.values[0]) if locked else 0.0)
+            found, _ = self._certified(vectors)
+        if not found.certificate.converged:
+            self._warn(found.certificate, stagnant)
+        scale = self.products.scale
+        center = None if self.products.center is None else self.products.center.divided(scale)
+        return replace(found, values=found.values / scale, plan=self.plan, center=center)
+
+    def _whole(self, dtype: np.dtype[Any]) -> NDArray[np.float64]:
+        """Return the leading eigenvectors of the whole of A'A."""
+        gram = self.products.gram(np.eye(self.products.n_columns, dtype=dtype)).astype(np.float64)
+        _, vectors = np.linalg.eigh((gram + gram.T) / 2)
+        return np.ascontiguousarray(vectors[:, : -self.k - 1 : -1])
+
+    def _search(
+        self,
+        dtype: np.dtype[Any],
+        start: NDArray[np.float64] | None,
+        locked: NDArray[np.float64] | None = None,
+        largest: float = 0.0,
+    ) -> tuple[NDArray[np.float64], bool]:
+        """Return the locked vectors, and behind them those that block Lanczos finds in their complement.
+
+        Also whether it went to its end: not if `dtype` turns out to be too coarse for the spectrum.
+        """
+        n = self.products.n_columns
+        locked = np.zeros((n, 0)) if locked is None else locked
+        wanted = self.k - locked.shape[1]
+        given = 0 if start is None else start.shape[1]
+        lanczos = BlockLanczos(
+            self.products.gram,
+            n,
+            wanted,
+            block_size=max(self.plan.block_size, given),
+            basis_size=max(self.plan.basis_size, 2 * wanted + 3 * given),
+            algebra=self.algebra,
+            rng=self.rng,
+            start=start,
+            locked=locked,
+            dtype=dtype.type,
+        )
+        search = _Search(lanczos, self.plan, n, self.k, wanted, self.tol / 2, largest, self.limit, self.observer)
+        search.run(lambda: self.products.passes)
+        return np.concatenate([locked, lanczos.vectors(wanted)], axis=1, dtype=np.float64), not search.too_coarse
+
+    def _certified(self, vectors: NDArray[np.float64]) -> tuple[SingularTriplets, NDArray[np.float64]]:
+        return certify(self.products, vectors, self.tol, self.algebra)
+
+    def _polished(self, found: SingularTriplets, images: NDArray[np.float64]) -> SingularTriplets:
+        """Take steps of subspace iteration while each takes away most of what is left.
+
+        The rounding of float32 passes is spread over all directions, most of which A'A makes small: two steps or so
+        bring vectors that converged in float32 to an accuracy that float32 does not have.
+        """
+        while not found.certificate.converged and self.products.passes < self.limit:
+            before = found.certificate.max_residual
+            if before > 1e3 * self.tol or found.values[-1] <= _TINY * found.values[0]:
+                break  # not rounding, or not of the kind that goes away
+            vectors, _, _ = orthonormalize(self.algebra, images, None, scale=0.0, rng=self.rng)
+            found, images = self._certified(vectors)
+            if found.certificate.max_residual > before / 4:
+                break
+        return found
+
+    def _warn(self, certificate: Certificate, stagnant: bool) -> None:
+        advice = f"Allow more passes with maxiter (now {self.limit}), or a larger tol."
+        if stagnant:
+            advice = "More passes do not help: this is what float64 gives for this matrix. Use a larger tol."
+        warnings.warn(
+            f"{int((certificate.residuals > self.tol).sum())} of {self.k} singular triplets have a residual above "
+            f"tol={self.tol:g} after {certificate.passes} passes (the largest is "
+            f"{certificate.max_residual:.2g}). {advice}",
+            NotConvergedWarning,
+            stacklevel=4,
+        )
 
 
-def _default_basis_size(k: int, width: int) -> int:
-    return 2 * k + 4 * width
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Search:
     """When a run of `BlockLanczos` is at its end.
 
@@ -261,38 +356,73 @@ class _Search:
         The largest singular value, as far as it is known from locked triplets.
     limit : int
         Most passes; two are left for the certificate.
+    look_at : int
+        Step at which Ritz pairs are extracted next.
+    too_coarse : bool
+        The search was given up, because rounding hides what it looks for.
     """
 
     lanczos: BlockLanczos
+    plan: SVDPlan
+    n: int
     k: int
     wanted: int
     goal: float
     largest: float
     limit: int
     observer: Observer
+    look_at: int = 0
+    too_coarse: bool = False
+    _seen: tuple[int, float] = (0, 1.0)  # step and worst residual at the last extraction
 
     def run(self, passes: Callable[[], int]) -> None:
         """Step until every Ritz pair is within the goal, no copy of one is missing, or passes are used up."""
         self._converge(passes, 0)
         patience = self.lanczos.steps
-        while self.lanczos.hidden_copies() and not self._used_up(passes):
+        while not self.too_coarse and self.lanczos.hidden_copies() and not self._used_up(passes):
             self.lanczos.widen()
             # As many steps as the first directions needed show what the new ones hold.
             self._converge(passes, self.lanczos.steps + patience)
 
     def _converge(self, passes: Callable[[], int], at_least: int) -> None:
+        self.look_at = max(self.look_at, at_least)
         while True:
-            if self.lanczos.steps:
-                good = self._good(passes())
-                done = len(good) == self.wanted and good.all() and self.lanczos.steps >= at_least
-                if done or self.lanczos.exhausted or self._used_up(passes):
+            ended = self.lanczos.exhausted or self._used_up(passes)
+            if ended or (self.lanczos.size >= self.wanted and self.lanczos.steps >= self.look_at):
+                good, worst = self._good(passes())
+                self.too_coarse = not ended and self._coarse(worst)
+                if ended or good or self.too_coarse:
                     return
+                self._wait(worst)
             self.lanczos.step()
+
+    def _wait(self, worst: float) -> None:
+        """Set when to look next: so that looking takes a fraction of the time, and is not often in vain.
+
+        Residuals fall ever faster, so half of the steps that they would need at the pace since the last look
+        are a good guess, and a quarter of those so far are as far as a guess goes.
+        """
+        steps, (before, residual) = self.lanczos.steps, self._seen
+        self._seen = steps, worst
+        pause = self.plan.looks_pause(self.n, self.lanczos.size)
+        pace = np.log(residual / worst) / (steps - before) if before else 0.0
+        if pause > 1 and pace > 0:
+            guess = np.log(worst / self.goal) / pace / 2
+            pause = max(pause, int(min(guess, steps / 4)))
+        self.look_at = steps + pause
+
+    def _coarse(self, worst: float) -> bool:
+        """Whether float32 is going to fall short of the goal by more than polishing makes up for."""
+        if self.lanczos.epsilon <= _EPSILON or worst > _SETTLED:
+            return False
+        values, _ = self.lanczos.ritz()
+        return bool(2 * self.lanczos.epsilon * values[0] > 8 * self.goal * values[-1])
 
     def _used_up(self, passes: Callable[[], int]) -> bool:
         return self.lanczos.size >= self.wanted and passes() >= max(1, self.limit - 2)
 
-    def _good(self, passes: int) -> NDArray[np.bool_]:
+    def _good(self, passes: int) -> tuple[bool, float]:
+        """Return whether all Ritz pairs are within the goal, and the largest residual of those that are not."""
         values, residuals = self.lanczos.ritz()
         # |G v - s^2 v| / s^2 is the residual of the triplet. What is below rounding counts as found: the
         # product of a vector orthogonal to the locked ones has an error of epsilon times the largest
@@ -301,6 +431,7 @@ class _Search:
         own = float(np.sqrt(max(values[0], 0.0)))
         rounding = 4 * self.lanczos.epsilon * max(self.largest, own) * own
         good: NDArray[np.bool_] = (relative <= self.goal) | (residuals <= rounding)
+        worst = float(np.max(relative[~good], initial=0.0))
         self.observer(
             SolverStep(
                 solver="svd",
@@ -308,89 +439,71 @@ class _Search:
                 max_passes=self.limit,
                 converged=self.k - self.wanted + int(good.sum()),
                 wanted=self.k,
-                residual=float(np.max(relative[~good], initial=0.0)),
+                residual=worst,
             )
         )
-        return good
+        return len(good) == self.wanted and bool(good.all()), worst
 
 
-def _finish(
-    fold: Callable[..., Any],
-    blocks: Sequence[Recipe[Block]],
-    bounds: NDArray[np.int64],
-    vectors: NDArray[np.float64],
-    tol: float,
-    algebra: TallAlgebra,
-) -> SingularTriplets:
+def certify(
+    products: Products, vectors: NDArray[np.float64], tol: float, algebra: TallAlgebra
+) -> tuple[SingularTriplets, NDArray[np.float64]]:
     """Make the left vectors in one pass, rotate both sides to the SVD of A V, and measure the residuals.
 
     Where a value is tiny, ``A'u`` cannot be had from that pass to the accuracy of the others, and where it
     is zero not at all: then another pass measures it.
+
+    Parameters
+    ----------
+    products : Products
+        Of the matrix A.
+    vectors : ndarray of shape (n_columns, k)
+        V, orthonormal to single precision at least.
+
+    Returns
+    -------
+    found : SingularTriplets
+    images : ndarray of shape (n_columns, k)
+        ``A'A`` times the right vectors.
     """
-    image_parts, back = fold(image_and_back, blocks, vectors, ", certificate", combine=_join)
-    image = np.concatenate(image_parts)
-    # The SVD of A V is more accurate for small values than the Gram matrix was, and its Q is orthonormal
-    # whatever the rank.
-    q, r = algebra.qr(image)
-    x, values, wt = np.linalg.svd(r)
-    w = np.ascontiguousarray(wt.T)
-    left, right = algebra.times(q, x), algebra.times(vectors, w)
-    n = max(len(left), len(right))
-    values[values <= n * _EPSILON * values[0]] = 0.0
+    image, back = products.image_and_gram(vectors)
+    # What is orthonormal in float32 is made so in float64: V L^-T is, if V'V = L L'.
+    straight = np.linalg.inv(np.linalg.cholesky(algebra.cross(vectors, vectors))).T
+    norms = algebra.column_norms(image)
+    cosines = np.eye(len(norms))
+    if plain := bool(norms.min() > _TINY * norms.max()):
+        cosines = algebra.cross(image, image) / norms[:, None] / norms
+        plain = bool((np.abs(cosines).sum(axis=0) <= 1 + _NEARLY_ORTHOGONAL).all())
+    if plain:
+        # Columns that are nearly orthogonal, as those of converged vectors are: the SVD of A V follows from their
+        # products, without a QR, and as they are scaled to length 1, small values keep their accuracy.
+        x, values, wt = np.linalg.svd((np.linalg.cholesky(cosines).T * norms) @ straight)
+    else:
+        # Q is orthonormal whatever the rank.
+        q, r = algebra.qr(image)
+        x, values, wt = np.linalg.svd(r @ straight)
+    w = straight @ wt.T
+    right = algebra.times(vectors, w)
+    signs = _signs(right)
+    right, w = right * signs, w * signs
+    left = algebra.times(image, w / values) if plain else algebra.times(q, x * signs)
+    values[values <= max(len(left), len(vectors)) * _EPSILON * values[0]] = 0.0
     positive = values > 0
     largest = values[0] if positive[0] else 1.0
     against = np.where(positive, values, largest)
-    av_minus_su = algebra.times(image, w) - left * values
-    a_transpose_u = algebra.times(back, w) / against  # A'u = A'A V w / s
+    images = algebra.times(back, w)
+    a_transpose_u = images / against  # A'u = A'A V w / s
     tiny = np.flatnonzero(values <= _TINY * values[0])
     if len(tiny):
-        some = np.ascontiguousarray(left[:, tiny])
-        pairs = [_BlockWithRows(block, some[a:b]) for block, (a, b) in zip(blocks, pairwise(bounds), strict=True)]
-        a_transpose_u[:, tiny] = fold(transpose_product, pairs, right[:, tiny], ", certificate of tiny values")
-    residuals = np.hypot(algebra.column_norms(av_minus_su), algebra.column_norms(a_transpose_u - right * values))
+        a_transpose_u[:, tiny] = products.transpose(np.ascontiguousarray(left[:, tiny]))
+    residuals = algebra.column_norms(a_transpose_u - right * values)
+    if not plain:  # else A v = s u by construction
+        residuals = np.hypot(residuals, algebra.column_norms(algebra.times(image, w) - left * values))
     residuals = residuals / against + 32 * _EPSILON * largest / against
-    signs = np.sign(right[np.argmax(np.abs(right), axis=0), range(len(values))])
-    signs[signs == 0] = 1.0
-    left *= signs
-    right *= signs
-    return SingularTriplets(left, values, right, Certificate(residuals, tol, 0))
+    return SingularTriplets(left, values, right, Certificate(residuals, tol, products.passes)), images
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _BlockWithRows:
-    """A block and the same rows of a dense matrix."""
-
-    source: Recipe[Block]
-    rows: NDArray[Any]
-
-    def load(self) -> tuple[Block, NDArray[Any]]:
-        return self.source.load(), self.rows
-
-
-def gram_product(block: Block, *, basis: NDArray[Any]) -> NDArray[Any]:
-    """Return ``A' (A basis)`` of one block, shape (n_columns, width): a task for `fold_blocks`."""
-    out = np.zeros_like(basis)
-    kernels.gram_product(block.indptr, block.indices, block.values, basis, out)
-    return out
-
-
-def image_and_back(block: Block, *, basis: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], NDArray[Any]]:
-    """Return ``A basis`` of one block as a tuple of one array, and ``A' (A basis)``."""
-    image = np.empty((block.n_rows, basis.shape[1]), basis.dtype)
-    kernels.product(block.indptr, block.indices, block.values, basis, image)
-    back = np.zeros_like(basis)
-    kernels.transpose_product(block.indptr, block.indices, block.values, image, back)
-    return (image,), back
-
-
-def transpose_product(pair: tuple[Block, NDArray[Any]], *, basis: NDArray[Any]) -> NDArray[Any]:
-    """Return ``A' rows`` of one block, in the shape of `basis`: a task for `fold_blocks`."""
-    block, rows = pair
-    out = np.zeros_like(basis)
-    kernels.transpose_product(block.indptr, block.indices, block.values, rows, out)
-    return out
-
-
-def _join(left: Any, right: Any) -> Any:
-    """Put images of neighbouring blocks behind one another; add the rest."""
-    return left[0] + right[0], add(left[1], right[1])
+def _signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sign of the entry of largest magnitude in each column, shape (k,)."""
+    largest = vectors[np.argmax(np.abs(vectors), axis=0), range(vectors.shape[1])]
+    return np.where(largest < 0, -1.0, 1.0)

@@ -1,0 +1,163 @@
+"""What the SVD engine is going to do: side, method, block and basis size, from a cost model.
+
+The choice follows from the matrix and the options alone, at rates that are constants of this file and not
+measured where it runs: otherwise two machines, or two executors, would choose differently and give other
+bits. `benchmarks/svd.py` measures the kernel that they stand for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+_SPARSE_RATE = {4: 70e9, 8: 33e9}  # multiplications and additions a second in sparse products, two cores
+_DENSE_RATE = {4: 160e9, 8: 80e9}  # the same in dense products
+_EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
+_LOOKING = 3.0  # steps take at least so many times as long as looking at Ritz pairs
+_PASS_SECONDS = 3e-3  # to hand out one pass, whatever it does
+_BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
+_BLOCK_SIZES = (16, 32, 64, 128)
+_FLOAT32_TOL = 1e-6  # from here on float32 passes are tried first; the certificate is float64 in any case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SVDPlan:
+    """How singular triplets are going to be computed; plain values for provenance.
+
+    Attributes
+    ----------
+    side : {"columns", "rows"}
+        Which side's vectors are iterated: that of A'A or, of a matrix with fewer rows than columns, of AA'.
+    method : {"block Lanczos", "whole Gram matrix"}
+    dtype : {"float32", "float64"}
+        Of the passes before the certificate, which is float64.
+    block_size : int
+        Vectors multiplied in one pass.
+    basis_size : int
+        Most vectors in the Krylov basis.
+    product_seconds : float
+        Expected time of one pass.
+    passes : int
+        Expected, for a spectrum that decays as those of ratings do.
+    seconds : float
+        Expected on two cores of 2024, without start-up.
+    """
+
+    side: str
+    method: str
+    dtype: str
+    block_size: int
+    basis_size: int
+    product_seconds: float
+    passes: int
+    seconds: float
+
+    def looks_pause(self, n: int, size: int) -> int:
+        """Return after how many steps at least Ritz pairs are worth an extraction, given a basis of `size` vectors."""
+        width = np.dtype(self.dtype).itemsize
+        step = self.product_seconds + _orthogonalization(n, size, self.block_size) / _DENSE_RATE[width]
+        return max(1, round(_LOOKING * _EIGEN_SECONDS * size**3 / step))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        rounded = {"product_seconds": round(self.product_seconds, 4), "seconds": round(self.seconds, 3)}
+        return {**asdict(self), **rounded}
+
+
+def plan_svd(
+    shape: tuple[int, int],
+    nnz: int,
+    dtype: np.dtype[Any],
+    k: int,
+    tol: float,
+    *,
+    dense: bool = False,
+    block_size: int | None = None,
+    basis_size: int | None = None,
+) -> SVDPlan:
+    """Choose the cheapest way to the `k` largest singular triplets.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    nnz : int
+        Stored values.
+    dtype : dtype
+        Of the values.
+    k : int
+        Number of triplets.
+    tol : float
+        Largest residual allowed.
+    dense : bool
+        Whether products go through BLAS.
+    block_size, basis_size : int, optional
+        Fixed by the caller; then the method is block Lanczos.
+
+    Notes
+    -----
+    Passes of block Lanczos are estimated as ``3 k / block_size + 2 log10(1 / tol)``, which fits what
+    was counted on ratings (k = 64) and on a degree-normalised graph (k = 256) at block sizes 16 to 128: small blocks
+    span a given space with fewer vectors, large ones with fewer passes.
+    """
+    n = min(shape)
+    width = 4 if dtype == np.float32 and tol >= _FLOAT32_TOL else 8
+    product_rate = (_DENSE_RATE if dense else _SPARSE_RATE)[width]
+    common = {"side": "rows" if shape[0] < shape[1] else "columns", "dtype": f"float{8 * width}"}
+
+    def lanczos(block: int) -> SVDPlan:
+        block = min(block, n)
+        room = max(2 * k + 4 * block, _BASIS_BYTES // (n * width))
+        basis = min(n, basis_size or room)
+        steps = max(3 * k / block + 2 * math.log10(1 / min(tol, 0.1)), k / block + 1)
+        steps = min(steps, math.ceil(n / block))
+        size = min(basis, steps * block)
+        # A tile is computed whole.
+        columns = block if dense else -(-block // (128 // width)) * (128 // width)
+        product = _PASS_SECONDS + 4 * nnz * columns / product_rate
+        seconds = (
+            steps * (product + _orthogonalization(n, size / 2, block) / _DENSE_RATE[width])
+            + 3 * _EIGEN_SECONDS * size**3
+            + 2 * n * size * k / _DENSE_RATE[width]
+        )
+        return SVDPlan(
+            method="block Lanczos",
+            block_size=block,
+            basis_size=basis,
+            product_seconds=product,
+            passes=math.ceil(steps) + 1,
+            seconds=seconds + _certificate_seconds(shape, nnz, k, dense),
+            **common,
+        )
+
+    if block_size is not None or basis_size is not None:
+        return lanczos(block_size or 32)
+    plans = [lanczos(block) for block in _BLOCK_SIZES]
+    if 8 * n * n <= _BASIS_BYTES:
+        # A symmetric product of dense blocks is half of one; sparse ones are multiplied by the identity.
+        operations = nnz * n if dense else 4 * nnz * n
+        product = _PASS_SECONDS + operations / product_rate
+        whole = SVDPlan(
+            method="whole Gram matrix",
+            block_size=n,
+            basis_size=n,
+            product_seconds=product,
+            passes=2,
+            seconds=product + _EIGEN_SECONDS * n**3 + _certificate_seconds(shape, nnz, k, dense),
+            **common,
+        )
+        plans.insert(0, whole)
+    return min(plans, key=lambda plan: plan.seconds)
+
+
+def _orthogonalization(n: int, size: float, block: int) -> float:
+    """Return the operations of a step: against the basis once, the last two blocks once, among themselves twice."""
+    return 4 * n * block * (size + 2 * block + 2 * block)
+
+
+def _certificate_seconds(shape: tuple[int, int], nnz: int, k: int, dense: bool) -> float:
+    product = 4 * nnz * k / (_DENSE_RATE if dense else _SPARSE_RATE)[8]
+    return _PASS_SECONDS + product + 6 * sum(shape) * k * k / _DENSE_RATE[8]
