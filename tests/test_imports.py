@@ -7,7 +7,7 @@ import sys
 def test_importing_the_package_imports_no_engine_and_no_array_library() -> None:
     code = "import sys, recscale_dask; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"distributed", "numba", "pyspark", "dask", "numpy", "scipy", "pyarrow"} & set(found)
+    assert not {"distributed", "numba", "pyspark", "dask", "numpy", "scipy", "pyarrow", "sklearn"} & set(found)
 
 
 def test_every_public_name_is_there() -> None:

@@ -6,6 +6,7 @@ Names are loaded on first use, so that importing the package stays fast.
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.judging import evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
     from recscale_dask.api.reading import read_interactions
+    from recscale_dask.api.truncated_svd import TruncatedSVD
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.matrix import UserItemMatrix
     from recscale_dask.errors import NotConvergedWarning, RecscaleError
@@ -27,6 +29,7 @@ _HOMES = {
     "Interactions": "data.interactions",
     "NotConvergedWarning": "errors",
     "RecscaleError": "errors",
+    "TruncatedSVD": "api.truncated_svd",
     "UserItemMatrix": "data.matrix",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
@@ -45,6 +48,7 @@ __all__ = [
     "Interactions",
     "NotConvergedWarning",
     "RecscaleError",
+    "TruncatedSVD",
     "UserItemMatrix",
     "evaluate",
     "factorize",
@@ -57,6 +61,8 @@ __all__ = [
     "split",
     "svds",
 ]
+if find_spec("sklearn") is None:  # `import *` takes what works; asking for it by name says what to install
+    __all__.remove("TruncatedSVD")
 
 
 def __getattr__(name: str) -> Any:

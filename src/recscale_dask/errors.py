@@ -37,6 +37,10 @@ class ExecutorUnavailable(RecscaleError):
     """An executor that cannot be opened here: not installed, no Java, nobody answers at the address."""
 
 
+class PackageMissing(RecscaleError, ImportError):
+    """Something optional needs a package that is not installed, or too old."""
+
+
 class BlockFailed(RecscaleError):
     """A task raised an error on one block.
 
