@@ -4,7 +4,7 @@ import scipy.sparse as sp
 
 from recscale_dask.data.blocks import cut
 from recscale_dask.linalg import kernels
-from recscale_dask.solvers.svd import gram_product, image_and_back
+from recscale_dask.solvers.products import gram_product, image_and_back
 
 
 def block_of(shape=(40, 25), dtype=np.float32, density=0.2):

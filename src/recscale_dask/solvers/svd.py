@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
-from recscale_dask.data.blocks import Block
+from recscale_dask.data.dense import RowBlock
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, SolverStep, ignore
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.placement import placed_blocks
-from recscale_dask.execution.portable import add, single_threaded_blas
+from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.execution.run import fold_blocks
-from recscale_dask.linalg import kernels
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
 from recscale_dask.model import Certificate, Factors
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.preparation import check_preparation, prepare, seen_items
+from recscale_dask.solvers.products import BlockWithRows, gram_product, image_and_back, join_images, transpose_product
 from recscale_dask.types import Recipe, Task
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -316,7 +316,7 @@ class _Search:
 
 def _finish(
     fold: Callable[..., Any],
-    blocks: Sequence[Recipe[Block]],
+    blocks: Sequence[Recipe[RowBlock]],
     bounds: NDArray[np.int64],
     vectors: NDArray[np.float64],
     tol: float,
@@ -327,7 +327,7 @@ def _finish(
     Where a value is tiny, ``A'u`` cannot be had from that pass to the accuracy of the others, and where it
     is zero not at all: then another pass measures it.
     """
-    image_parts, back = fold(image_and_back, blocks, vectors, ", certificate", combine=_join)
+    image_parts, back = fold(image_and_back, blocks, vectors, ", certificate", combine=join_images)
     image = np.concatenate(image_parts)
     # The SVD of A V is more accurate for small values than the Gram matrix was, and its Q is orthonormal
     # whatever the rank.
@@ -345,7 +345,7 @@ def _finish(
     tiny = np.flatnonzero(values <= _TINY * values[0])
     if len(tiny):
         some = np.ascontiguousarray(left[:, tiny])
-        pairs = [_BlockWithRows(block, some[a:b]) for block, (a, b) in zip(blocks, pairwise(bounds), strict=True)]
+        pairs = [BlockWithRows(block, some[a:b]) for block, (a, b) in zip(blocks, pairwise(bounds), strict=True)]
         a_transpose_u[:, tiny] = fold(transpose_product, pairs, right[:, tiny], ", certificate of tiny values")
     residuals = np.hypot(algebra.column_norms(av_minus_su), algebra.column_norms(a_transpose_u - right * values))
     residuals = residuals / against + 32 * _EPSILON * largest / against
@@ -354,43 +354,3 @@ def _finish(
     left *= signs
     right *= signs
     return SingularTriplets(left, values, right, Certificate(residuals, tol, 0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _BlockWithRows:
-    """A block and the same rows of a dense matrix."""
-
-    source: Recipe[Block]
-    rows: NDArray[Any]
-
-    def load(self) -> tuple[Block, NDArray[Any]]:
-        return self.source.load(), self.rows
-
-
-def gram_product(block: Block, *, basis: NDArray[Any]) -> NDArray[Any]:
-    """Return ``A' (A basis)`` of one block, shape (n_columns, width): a task for `fold_blocks`."""
-    out = np.zeros_like(basis)
-    kernels.gram_product(block.indptr, block.indices, block.values, basis, out)
-    return out
-
-
-def image_and_back(block: Block, *, basis: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], NDArray[Any]]:
-    """Return ``A basis`` of one block as a tuple of one array, and ``A' (A basis)``."""
-    image = np.empty((block.n_rows, basis.shape[1]), basis.dtype)
-    kernels.product(block.indptr, block.indices, block.values, basis, image)
-    back = np.zeros_like(basis)
-    kernels.transpose_product(block.indptr, block.indices, block.values, image, back)
-    return (image,), back
-
-
-def transpose_product(pair: tuple[Block, NDArray[Any]], *, basis: NDArray[Any]) -> NDArray[Any]:
-    """Return ``A' rows`` of one block, in the shape of `basis`: a task for `fold_blocks`."""
-    block, rows = pair
-    out = np.zeros_like(basis)
-    kernels.transpose_product(block.indptr, block.indices, block.values, rows, out)
-    return out
-
-
-def _join(left: Any, right: Any) -> Any:
-    """Put images of neighbouring blocks behind one another; add the rest."""
-    return left[0] + right[0], add(left[1], right[1])
