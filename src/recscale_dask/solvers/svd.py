@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
-from recscale_dask.data.dense import RowBlock
+from recscale_dask.data.dense import DenseMatrix, RowBlock
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
@@ -116,7 +116,7 @@ class SVDSolver(Solver):
 
 
 def singular_triplets(
-    matrix: UserItemMatrix,
+    matrix: UserItemMatrix | DenseMatrix,
     k: int,
     *,
     tol: float,
@@ -140,7 +140,7 @@ def singular_triplets(
 
     Parameters
     ----------
-    matrix : UserItemMatrix
+    matrix : UserItemMatrix or DenseMatrix
         With or without a transform; float32 or float64 blocks.
     k : int
         At most the smaller side.
