@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import dask
 import dask.array as da
@@ -12,6 +13,7 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import DataError
+from recscale_dask.solvers.preparation import prepare
 
 
 def random_rows(shape=(200, 60), density=0.2, seed=0, dtype=np.float32):
@@ -226,3 +228,52 @@ def test_fingerprint_of_blocks_tells_matrices_apart():
 
     assert digest(np.eye(3)) == digest(sp.coo_array(np.eye(3)))
     assert len({digest(np.eye(3)), digest(np.eye(4)), digest(2 * np.eye(3)), digest(np.eye(3, dtype="f4"))}) == 4
+
+
+def test_transposed_is_the_matrix_of_the_transposed_rows():
+    rows = big_rows()
+    matrix = UserItemMatrix.from_scipy(rows)
+    assert content(matrix.transposed()) == content(UserItemMatrix.from_scipy(rows.T))
+    assert content(matrix.transposed().transposed()) == content(matrix)
+    assert matrix.transposed().n_blocks >= 8
+
+
+def test_transposed_swaps_users_and_items():
+    matrix = UserItemMatrix.from_scipy(np.array([[1.0, 0, 2], [0, 0, 3]]), users=["a", "b"], items=[10, 20, 30])
+    swapped = matrix.transposed()
+    assert (swapped.users, swapped.items) == (matrix.items, matrix.users)
+    assert swapped.to_scipy().toarray().tolist() == [[1, 0], [0, 0], [2, 3]]
+    assert (swapped.nnz, swapped.dtype) == (3, np.float64)
+
+
+def test_transposed_applies_a_weighting_that_is_still_to_be_applied():
+    matrix = UserItemMatrix.from_scipy(abs(big_rows()))
+    weighted = prepare(matrix, "bm25", 0.5, 0.5).matrix
+    assert content(weighted.transposed()) == content(UserItemMatrix.from_scipy(weighted.to_scipy().T))
+
+
+def test_transposed_computes_each_chunk_of_a_dask_array_once():
+    rows, computed = big_rows(), []
+
+    def counted(chunk):
+        computed.append(len(chunk))
+        return chunk
+
+    array = da.from_array(rows.toarray(), chunks=(1000, 400)).map_blocks(counted, meta=np.empty((0, 0), np.float32))
+    with dask.config.set(scheduler="sync"):
+        matrix = UserItemMatrix.from_dask_array(array)
+        computed.clear()
+        assert content(matrix.transposed()) == content(UserItemMatrix.from_scipy(rows.T))
+    assert computed == [1000] * 3
+
+
+@pytest.mark.parametrize("weighting", [None, "bm25"])
+def test_transposing_takes_the_memory_of_two_more_copies(weighting):
+    matrix = UserItemMatrix.from_scipy(abs(random_rows((2000, 1000), density=0.5)))
+    weighted = prepare(matrix, weighting, 0, 0).matrix
+    tracemalloc.start()
+    swapped = weighted.transposed()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert swapped.nnz == matrix.nnz
+    assert peak < 2.3 * 8 * matrix.nnz

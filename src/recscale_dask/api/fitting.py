@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
+from recscale_dask.data.dense import DenseBlock, DenseMatrix, RowBlock
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import DataError, OptionError
@@ -25,6 +27,8 @@ from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.model import Certificate
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.svd import singular_triplets
+
+_DENSE = 0.2  # share of non-zero values from which dense products are certainly the faster ones
 
 
 def factorize(
@@ -151,7 +155,7 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
         return matrix
     if isinstance(matrix, Interactions):
         return UserItemMatrix.from_interactions(matrix)
-    if hasattr(matrix, "__dask_graph__") and hasattr(matrix, "to_delayed"):
+    if _is_dask(matrix):
         return UserItemMatrix.from_dask_array(matrix)
     if sp.issparse(matrix) or isinstance(matrix, np.ndarray) or hasattr(matrix, "to_scipy_sparse"):
         return UserItemMatrix.from_scipy(matrix)
@@ -159,6 +163,35 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
         f"expected a UserItemMatrix, Interactions, or a SciPy sparse, NumPy or Dask array; got "
         f"{type(matrix).__name__}. Tables of ratings go through read_interactions first."
     )
+
+
+def as_rows(matrix: Any) -> UserItemMatrix | DenseMatrix:
+    """Return what a user passes as a matrix, dense if it is: for what needs only rows and no ids.
+
+    NumPy arrays are dense if at least a fifth of their values are not zero. Dask arrays of NumPy chunks are,
+    because it is not known before they are computed, here; others are sparse, and what is no array goes the
+    way of `as_matrix`.
+
+    Raises
+    ------
+    DataError
+        If it is nothing like a matrix, or a value is not finite.
+    """
+    if isinstance(matrix, DenseMatrix):
+        return matrix.loaded()
+    if isinstance(matrix, np.ndarray) and np.count_nonzero(matrix) >= max(1, _DENSE * matrix.size):
+        return DenseMatrix.from_numpy(matrix)
+    if _is_dask(matrix) and isinstance(getattr(matrix, "_meta", None), np.ndarray):
+        from recscale_dask.data.dask_dense import SparseChunkError
+
+        # What was made of sparse chunks with no word about it is known only now.
+        with suppress(SparseChunkError):
+            return DenseMatrix.from_dask_array(matrix).loaded()
+    return as_matrix(matrix).loaded()
+
+
+def _is_dask(matrix: Any) -> bool:
+    return hasattr(matrix, "__dask_graph__") and hasattr(matrix, "to_delayed")
 
 
 class SVDResult(tuple[Any, Any, Any]):
@@ -199,8 +232,8 @@ def svds(
 
     Parameters
     ----------
-    A : SciPy sparse matrix or array, NumPy array, Dask array or UserItemMatrix, shape (M, N)
-        Real.
+    A : SciPy sparse matrix or array, NumPy array, Dask array, UserItemMatrix or DenseMatrix, shape (M, N)
+        Real; computed with dense products if it is a NumPy array with few zeros or a Dask array of NumPy chunks.
     k : int
         ``1 <= k <= min(M, N)``.
     tol : float
@@ -248,7 +281,7 @@ def svds(
         raise OptionError(f"only the largest singular values can be had (which='LM'); got which={which!r}")
     if return_singular_vectors not in (True, False, "u", "vh"):
         raise OptionError(f"return_singular_vectors is True, False, 'u' or 'vh'; got {return_singular_vectors!r}")
-    matrix = as_matrix(A)
+    matrix = as_rows(A)
     smaller = min(matrix.shape)
     if whole_number(k, "k", hint=f". Try k={min(6, smaller)}") > smaller:
         raise OptionError(f"k must be from 1 to the smaller side of the matrix, {smaller}; got k={k!r}")
@@ -280,7 +313,7 @@ def svds(
     return SVDResult(u, s, vh, ascending)
 
 
-def _start_vectors(matrix: UserItemMatrix, v0: Any) -> NDArray[np.float64]:
+def _start_vectors(matrix: UserItemMatrix | DenseMatrix, v0: Any) -> NDArray[np.float64]:
     """Return right vectors to start from, given right ones, or left ones of a matrix with fewer rows."""
     start = np.atleast_1d(np.asarray(v0, np.float64))
     start = start.reshape(len(start), -1)
@@ -290,9 +323,13 @@ def _start_vectors(matrix: UserItemMatrix, v0: Any) -> NDArray[np.float64]:
     if len(start) == n_columns:
         return start
     blocks = (source.load() for source in matrix.sources)
-    images = [block.to_scipy().T @ start[block.start : block.stop] for block in blocks]
+    images = [_array_of(block).T @ start[block.start : block.stop] for block in blocks]
     right: NDArray[np.float64] = np.sum(images, axis=0)
     return right
+
+
+def _array_of(block: RowBlock) -> Any:
+    return block.values if isinstance(block, DenseBlock) else block.to_scipy()
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Interactions, vocabularies and the user-item matrix as sparse row blocks."""
+"""Interactions, vocabularies, the user-item matrix as sparse row blocks, and dense matrices."""

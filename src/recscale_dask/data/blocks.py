@@ -77,7 +77,9 @@ class Block:
 
     def to_scipy(self) -> sp.csr_array:
         """Return the rows as a SciPy CSR array that shares memory with the block."""
-        return sp.csr_array((self.values, self.indices, self.indptr), shape=(self.n_rows, self.n_columns))
+        # SciPy makes both kinds of indices one: to int64 it would have to copy those of the columns.
+        indptr = self.indptr.astype(np.int32) if len(self.values) < 2**31 else self.indptr
+        return sp.csr_array((self.values, self.indices, indptr), shape=(self.n_rows, self.n_columns))
 
 
 def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -97,11 +99,23 @@ def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
         Row bounds, from 0 to n_rows, ascending.
     """
     n_rows, stored = len(indptr) - 1, int(indptr[-1])
-    small = min(_SMALL_BLOCKS, stored // _SMALL_BLOCK_VALUES)
-    n_blocks = max(1, small, -(-stored // _BLOCK_VALUES))
+    n_blocks = block_count(stored, full=_BLOCK_VALUES, small=_SMALL_BLOCK_VALUES)
     targets = np.arange(1, n_blocks) * (stored / n_blocks)
     cuts = np.searchsorted(indptr, targets)
     return np.unique(np.concatenate([[0], cuts, [n_rows]])).astype(np.int64)
+
+
+def block_count(values: int, *, full: int, small: int) -> int:
+    """Return into how many blocks to cut a matrix of so many values.
+
+    Parameters
+    ----------
+    values : int
+        Stored values of the matrix.
+    full, small : int
+        Values in a block of a large matrix, and the fewest in each of the blocks of a small one.
+    """
+    return max(1, min(_SMALL_BLOCKS, values // small), -(-values // full))
 
 
 def cut(rows: sp.csr_array, bounds: NDArray[np.int64]) -> tuple[Block, ...]:

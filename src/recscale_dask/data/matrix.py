@@ -150,6 +150,15 @@ class UserItemMatrix:
         """Return the whole matrix in memory as a SciPy CSR array."""
         return sp.vstack([source.load().to_scipy() for source in self.sources], format="csr")
 
+    def transposed(self) -> UserItemMatrix:
+        """Return the matrix of items by users in memory, cut into blocks in the same way.
+
+        A weighting that is applied on loading has been applied then. Two more copies of the matrix are in memory
+        for a while, and one is left.
+        """
+        rows = self.loaded().to_scipy().T.tocsr()  # ascending in each row, because SciPy reads rows in order
+        return self._from_csr(rows, self.items, self.users)
+
     def loaded(self) -> UserItemMatrix:
         """Return the matrix with its blocks in memory, so that reading it again costs nothing."""
         from recscale_dask.data.dask_blocks import DaskBlock, load_together
@@ -157,10 +166,6 @@ class UserItemMatrix:
         lazy = [source for source in self.sources if isinstance(source, DaskBlock)]
         together = len(lazy) == len(self.sources)
         return replace(self, sources=load_together(lazy) if together else tuple(each.load() for each in self.sources))
-
-    def transposed(self) -> UserItemMatrix:
-        """Return items by users, in memory."""
-        return UserItemMatrix._from_csr(self.to_scipy().T.tocsr(), self.items, self.users)
 
     def transformed(self, transform: Transform) -> UserItemMatrix:
         """Return the matrix with a weighting and scaling that is applied block by block on loading."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from recscale_dask.errors import DataError
 
@@ -35,10 +36,7 @@ def clean_csr(matrix: Any, *, first_row: int = 0, first_column: int = 0) -> sp.c
         matrix = matrix.to_scipy_sparse()
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
-    if matrix.ndim != 2:
-        raise DataError(f"a matrix has two dimensions; got an array of shape {matrix.shape}")
-    if matrix.dtype.kind not in "fiub":
-        raise DataError(f"a matrix holds real numbers; got dtype {matrix.dtype}. Convert it with .astype('float32')")
+    require_numbers(matrix)
     given = matrix.dtype
     if matrix.shape[1] >= 2**31:
         raise DataError(f"a matrix has fewer than 2**31 columns; got {matrix.shape[1]}")
@@ -56,17 +54,40 @@ def clean_csr(matrix: Any, *, first_row: int = 0, first_column: int = 0) -> sp.c
             rows.sum_duplicates()
     _check_indices(rows)
     indices, data = rows.indices[: rows.nnz], rows.data[: rows.nnz]  # SciPy allows longer ones
-    dtype = _value_dtype(data, given)
+    dtype = value_dtype(data, given)
     rows = sp.csr_array((data.astype(dtype, copy=False), indices, rows.indptr), shape=rows.shape)
     bad = np.flatnonzero(~np.isfinite(rows.data))
     if len(bad):
         row = int(np.searchsorted(rows.indptr, bad[0], side="right")) - 1
-        column = first_column + int(rows.indices[bad[0]])
-        raise DataError(
-            f"row {first_row + row}, column {column} holds {rows.data[bad[0]]} ({len(bad)} values are not finite). "
-            "Remove these entries, or replace them by numbers."
-        )
+        column = int(rows.indices[bad[0]])
+        raise not_finite(first_row + row, first_column + column, rows.data[bad[0]], len(bad))
     return rows
+
+
+def require_numbers(matrix: Any) -> None:
+    """Refuse an array of any kind that has not two dimensions, or whose dtype is not one of real numbers."""
+    if matrix.ndim != 2:
+        raise DataError(f"a matrix has two dimensions; got an array of shape {matrix.shape}")
+    if matrix.dtype.kind not in "fiub":
+        raise DataError(f"a matrix holds real numbers; got dtype {matrix.dtype}. Convert it with .astype('float32')")
+
+
+def value_dtype(values: NDArray[Any], given: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
+    """Return float32 or float64, whichever holds values that came in as dtype `given`."""
+    if given.kind == "f":
+        return np.dtype(np.float64 if given.itemsize >= 8 else np.float32)
+    if not values.size:
+        return np.dtype(np.float32)
+    largest = max(abs(int(values.max())), abs(int(values.min())))
+    return np.dtype(np.float32 if largest <= _EXACT_IN_FLOAT32 else np.float64)
+
+
+def not_finite(row: int, column: int, value: Any, count: int) -> DataError:
+    """Return the error that names the first of `count` values that are NaN or infinite."""
+    return DataError(
+        f"row {row}, column {column} holds {value} ({count} values are not finite). "
+        "Remove these entries, or replace them by numbers."
+    )
 
 
 def _check_indices(rows: sp.csr_array) -> None:
@@ -76,12 +97,3 @@ def _check_indices(rows: sp.csr_array) -> None:
             f"a sparse matrix of {rows.shape[1]} columns has column numbers from {rows.indices.min()} to "
             f"{rows.indices.max()}. Make it again with the right shape."
         )
-
-
-def _value_dtype(values: np.ndarray[Any, np.dtype[Any]], given: np.dtype[Any]) -> type[np.floating[Any]]:
-    if given.kind == "f":
-        return np.float64 if given.itemsize >= 8 else np.float32
-    if not len(values):
-        return np.float32
-    largest = max(abs(int(values.max())), abs(int(values.min())))
-    return np.float32 if largest <= _EXACT_IN_FLOAT32 else np.float64

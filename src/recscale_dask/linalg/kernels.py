@@ -35,7 +35,7 @@ def strict_kernel(function: _F) -> _F:
 
 def tile_width(dtype: Any) -> int:
     """Return how many columns a tile has: 32 of float32, 16 of float64."""
-    return TILE_BYTES // np.dtype(dtype).itemsize
+    return TILE_BYTES // int(np.dtype(dtype).itemsize)
 
 
 def to_tiles(dense: NDArray[Any]) -> NDArray[Any]:
@@ -84,7 +84,7 @@ def gram_product(
 
 
 @kernel
-def image_and_back(
+def image_and_gram(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: NDArray[Any],
@@ -110,8 +110,20 @@ def transpose_product(
     rows: NDArray[Any],
     out: NDArray[Any],
 ) -> None:
-    """Add ``A' rows`` to `out`, given `rows` of shape (n_tiles, n_rows, tile width); the rest is as in `gram_product`."""
+    """Add ``A' rows`` to `out`, with `rows` in tiles too; the rest is as in `gram_product`."""
     for tile in range(len(rows)):
         source, target = rows[tile].reshape(-1), out[tile]
         for i in range(len(indptr) - 1):
             transpose_row(indices, values, indptr[i], indptr[i + 1], source, i * rows.shape[2], target)
+
+
+@kernel
+def whole_gram(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[Any], out: NDArray[np.float64]
+) -> None:
+    """Add ``A' A`` to `out` of shape (n_columns, n_columns)."""
+    for i in range(len(indptr) - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            value, target = np.float64(values[p]), out[indices[p]]
+            for q in range(indptr[i], indptr[i + 1]):
+                target[indices[q]] += value * values[q]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
+from recscale_dask.data.dense import DenseBlock, DenseMatrix
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
@@ -23,13 +24,14 @@ from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
 from recscale_dask.model import Certificate, Factors
 from recscale_dask.solvers.base import Problem, Solver, check_rank
+from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare, seen_items
-from recscale_dask.solvers.products import Center, Products, check_center
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _TINY = 1e-5  # of the largest singular value
 _SETTLED = 0.7  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
+_SPREAD = 1e-2  # smallest value over largest that a Cholesky factor serves as well as a QR
 _NEARLY_ORTHOGONAL = 0.1  # largest sum of cosines with the others, for a Cholesky factor as good as a QR
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
@@ -139,7 +141,7 @@ class SVDSolver(Solver):
 
 
 def singular_triplets(
-    matrix: UserItemMatrix,
+    matrix: UserItemMatrix | DenseMatrix,
     k: int,
     *,
     tol: float,
@@ -164,7 +166,7 @@ def singular_triplets(
 
     Parameters
     ----------
-    matrix : UserItemMatrix
+    matrix : UserItemMatrix or DenseMatrix
         With or without a transform; float32 or float64 blocks.
     k : int
         At most the smaller side.
@@ -194,21 +196,24 @@ def singular_triplets(
             start = np.asarray(start, np.float64)
         if plan.side == "rows":
             start = None if start is None else _images(matrix, start)
-            matrix, center = matrix.transposed(), _SWAPPED.get(center, center)
+            matrix, center = matrix.transposed(), _swapped(center)
         stored_bytes = matrix.nnz * (4 + matrix.dtype.itemsize) + 8 * matrix.shape[0]
         with placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes) as blocks:
-            products = Products(executor, blocks, matrix, algebra, observer)
-            products.subtract(center)
-            found = _Engine(products, algebra, plan, k, tol, limit, np.random.default_rng(seed), observer).run(start)
+            operator = BlockOperator(executor, blocks, matrix, observer)
+            operator.subtract(center)
+            found = _Engine(operator, algebra, plan, k, tol, limit, np.random.default_rng(seed), observer).run(start)
     return found.swapped() if plan.side == "rows" else found
 
 
-_SWAPPED = {"items": "users", "users": "items"}
+def _swapped(center: str | None) -> str | None:
+    return {"items": "users", "users": "items"}.get(center or "", center)
 
 
-def _images(matrix: UserItemMatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
+def _images(matrix: UserItemMatrix | DenseMatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``A right``, computed in this process."""
-    return np.concatenate([source.load().to_scipy() @ right for source in matrix.sources])
+    blocks = (source.load() for source in matrix.sources)
+    arrays = (block.values if isinstance(block, DenseBlock) else block.to_scipy() for block in blocks)
+    return np.concatenate([array @ right for array in arrays])
 
 
 def _check_options(tol: float, maxiter: int | None, block_size: int | None, basis_size: int | None) -> None:
@@ -229,7 +234,7 @@ class _Engine:
         Most passes; those that a certificate needs are left.
     """
 
-    products: Products
+    operator: BlockOperator
     algebra: TallAlgebra
     plan: SVDPlan
     k: int
@@ -256,7 +261,7 @@ class _Engine:
         if dtype == np.float32 or whole:
             found = self._polished(found, images)
         locked = 0
-        while not found.certificate.converged and self.products.passes < self.limit - 1:
+        while not found.certificate.converged and self.operator.passes < self.limit - 1:
             # What A'A shows of small values is rounding relative to the largest. So look for the rest in
             # the complement of what is certified, where that is gone.
             certified = int(np.argmin(found.certificate.residuals <= self.tol))
@@ -269,13 +274,13 @@ class _Engine:
             found, _ = self._certified(vectors)
         if not found.certificate.converged:
             self._warn(found.certificate, stagnant)
-        scale = self.products.scale
-        center = None if self.products.center is None else self.products.center.divided(scale)
+        scale = self.operator.scale
+        center = None if self.operator.center is None else self.operator.center.divided(scale)
         return replace(found, values=found.values / scale, plan=self.plan, center=center)
 
     def _whole(self, dtype: np.dtype[Any]) -> NDArray[np.float64]:
         """Return the leading eigenvectors of the whole of A'A."""
-        gram = self.products.gram(np.eye(self.products.n_columns, dtype=dtype)).astype(np.float64)
+        gram = self.operator.whole_gram(dtype)
         _, vectors = np.linalg.eigh((gram + gram.T) / 2)
         return np.ascontiguousarray(vectors[:, : -self.k - 1 : -1])
 
@@ -290,12 +295,12 @@ class _Engine:
 
         Also whether it went to its end: not if `dtype` turns out to be too coarse for the spectrum.
         """
-        n = self.products.n_columns
+        n = self.operator.n_columns
         locked = np.zeros((n, 0)) if locked is None else locked
         wanted = self.k - locked.shape[1]
         given = 0 if start is None else start.shape[1]
         lanczos = BlockLanczos(
-            self.products.gram,
+            self.operator.gram,
             n,
             wanted,
             block_size=max(self.plan.block_size, given),
@@ -307,11 +312,11 @@ class _Engine:
             dtype=dtype.type,
         )
         search = _Search(lanczos, self.plan, n, self.k, wanted, self.tol / 2, largest, self.limit, self.observer)
-        search.run(lambda: self.products.passes)
+        search.run(lambda: self.operator.passes)
         return np.concatenate([locked, lanczos.vectors(wanted)], axis=1, dtype=np.float64), not search.too_coarse
 
     def _certified(self, vectors: NDArray[np.float64]) -> tuple[SingularTriplets, NDArray[np.float64]]:
-        return certify(self.products, vectors, self.tol, self.algebra)
+        return certify(self.operator, vectors, self.tol, self.algebra)
 
     def _polished(self, found: SingularTriplets, images: NDArray[np.float64]) -> SingularTriplets:
         """Take steps of subspace iteration while each takes away most of what is left.
@@ -319,7 +324,7 @@ class _Engine:
         The rounding of float32 passes is spread over all directions, most of which A'A makes small: two steps or so
         bring vectors that converged in float32 to an accuracy that float32 does not have.
         """
-        while not found.certificate.converged and self.products.passes < self.limit:
+        while not found.certificate.converged and self.operator.passes < self.limit:
             before = found.certificate.max_residual
             if before > 1e3 * self.tol or found.values[-1] <= _TINY * found.values[0]:
                 break  # not rounding, or not of the kind that goes away
@@ -446,7 +451,7 @@ class _Search:
 
 
 def certify(
-    products: Products, vectors: NDArray[np.float64], tol: float, algebra: TallAlgebra
+    operator: BlockOperator, vectors: NDArray[np.float64], tol: float, algebra: TallAlgebra
 ) -> tuple[SingularTriplets, NDArray[np.float64]]:
     """Make the left vectors in one pass, rotate both sides to the SVD of A V, and measure the residuals.
 
@@ -455,8 +460,8 @@ def certify(
 
     Parameters
     ----------
-    products : Products
-        Of the matrix A.
+    operator : BlockOperator
+        The matrix A.
     vectors : ndarray of shape (n_columns, k)
         V, orthonormal to single precision at least.
 
@@ -466,12 +471,12 @@ def certify(
     images : ndarray of shape (n_columns, k)
         ``A'A`` times the right vectors.
     """
-    image, back = products.image_and_gram(vectors)
+    image, back = operator.image_and_gram(vectors)
     # What is orthonormal in float32 is made so in float64: V L^-T is, if V'V = L L'.
     straight = np.linalg.inv(np.linalg.cholesky(algebra.cross(vectors, vectors))).T
     norms = algebra.column_norms(image)
     cosines = np.eye(len(norms))
-    if plain := bool(norms.min() > _TINY * norms.max()):
+    if plain := bool(norms.min() > _SPREAD * norms.max()):
         cosines = algebra.cross(image, image) / norms[:, None] / norms
         plain = bool((np.abs(cosines).sum(axis=0) <= 1 + _NEARLY_ORTHOGONAL).all())
     if plain:
@@ -495,12 +500,12 @@ def certify(
     a_transpose_u = images / against  # A'u = A'A V w / s
     tiny = np.flatnonzero(values <= _TINY * values[0])
     if len(tiny):
-        a_transpose_u[:, tiny] = products.transpose(np.ascontiguousarray(left[:, tiny]))
+        a_transpose_u[:, tiny] = operator.transpose(np.ascontiguousarray(left[:, tiny]))
     residuals = algebra.column_norms(a_transpose_u - right * values)
     if not plain:  # else A v = s u by construction
         residuals = np.hypot(residuals, algebra.column_norms(algebra.times(image, w) - left * values))
     residuals = residuals / against + 32 * _EPSILON * largest / against
-    return SingularTriplets(left, values, right, Certificate(residuals, tol, products.passes)), images
+    return SingularTriplets(left, values, right, Certificate(residuals, tol, operator.passes)), images
 
 
 def _signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ import numpy as np
 _SPARSE_RATE = {4: 70e9, 8: 33e9}  # multiplications and additions a second in sparse products, two cores
 _DENSE_RATE = {4: 160e9, 8: 80e9}  # the same in dense products
 _EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
+_PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
+_SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
 _LOOKING = 3.0  # steps take at least so many times as long as looking at Ritz pairs
 _PASS_SECONDS = 3e-3  # to hand out one pass, whatever it does
 _BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
@@ -137,9 +139,10 @@ def plan_svd(
         return lanczos(block_size or 32)
     plans = [lanczos(block) for block in _BLOCK_SIZES]
     if 8 * n * n <= _BASIS_BYTES:
-        # A symmetric product of dense blocks is half of one; sparse ones are multiplied by the identity.
-        operations = nnz * n if dense else 4 * nnz * n
-        product = _PASS_SECONDS + operations / product_rate
+        # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
+        # rows that are longer than the mean.
+        pairs = nnz * min(n, _SKEW * nnz / max(shape))
+        product = _PASS_SECONDS + (nnz * n / product_rate if dense else pairs / _PAIR_RATE)
         whole = SVDPlan(
             method="whole Gram matrix",
             block_size=n,

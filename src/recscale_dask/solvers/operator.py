@@ -1,0 +1,240 @@
+"""A matrix A as an operator: products with A'A and A', one counted pass over its row blocks each.
+
+Centring is here too. A centred matrix is ``A - u w'`` for two vectors, so its products follow from those of A
+and a few products of vectors: nothing is densified, and the workers never know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.data.dense import DenseMatrix, RowBlock
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.errors import OptionError
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.run import fold_blocks, map_blocks
+from recscale_dask.linalg import kernels
+from recscale_dask.solvers.products import (
+    BlockWithRows,
+    gram_product,
+    image_and_gram,
+    join_images,
+    largest_value,
+    sums,
+    transpose_product,
+    whole_gram,
+)
+from recscale_dask.types import Recipe, Task
+
+# Where products of A'A, and numbers derived from them, stay in the range of a float with some room.
+_RANGES = {4: (1e-20, 1e25), 8: (1e-200, 1e200)}
+
+CENTERS = ("items", "users", "global")
+"""What can be subtracted: the mean of each column, of each row, or of all entries, zeros among them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Center:
+    """The matrix of rank one that centring subtracts: ``rows columns'``.
+
+    Attributes
+    ----------
+    rows : ndarray of float64, shape (n_rows,)
+    columns : ndarray of float64, shape (n_columns,)
+    image : ndarray of float64, shape (n_columns,)
+        ``A' rows``.
+    """
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    image: NDArray[np.float64]
+
+    def swapped(self) -> Center:
+        """Return what centring subtracts from the transposed matrix, without its image."""
+        return Center(self.columns, self.rows, np.zeros(0))
+
+    def divided(self, scale: float) -> Center:
+        """Return what centring subtracts from the matrix divided by a number."""
+        return Center(self.rows, self.columns / scale, self.image / scale)
+
+    def balanced(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the two vectors at equal lengths, as columns of factors have."""
+        lengths = np.linalg.norm(self.rows), np.linalg.norm(self.columns)
+        root = np.sqrt(lengths[1] / lengths[0]) if lengths[0] and lengths[1] else 1.0
+        return self.rows * root, self.columns / root
+
+
+class BlockOperator:
+    """Products of a matrix with dense ones, one pass over its blocks each.
+
+    Parameters
+    ----------
+    executor : Executor
+        Open.
+    blocks : sequence of Recipe of Block or DenseBlock
+        Where the executor's workers read them.
+    matrix : UserItemMatrix or DenseMatrix
+        What the blocks are of.
+    observer : callable
+        Gets the events of each pass.
+
+    Attributes
+    ----------
+    passes : int
+        How often all blocks were read.
+    scale : float
+        What the matrix is multiplied by in every product, so that none over- or underflows: 1 but for very large or
+        very small values.
+    center : Center or None
+        Subtracted from the scaled matrix in every product.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        blocks: Sequence[Recipe[RowBlock]],
+        matrix: UserItemMatrix | DenseMatrix,
+        observer: Observer = ignore,
+    ) -> None:
+        self._executor, self._blocks, self._observer = executor, blocks, observer
+        self._bounds = matrix.bounds
+        self._dense = isinstance(matrix, DenseMatrix)
+        self.n_rows, self.n_columns = matrix.shape
+        self.passes = 0
+        self.scale = 1.0
+        self._in_range = False
+        self.center: Center | None = None
+
+    def subtract(self, what: str | None) -> None:
+        """Center the matrix: see `CENTERS`.
+
+        Raises
+        ------
+        OptionError
+            If there is no such centring.
+        """
+        if what is None:
+            return
+        check_center(what)
+        totals = list(map_blocks(self._executor, sums, self._blocks, label="means", observer=self._observer))
+        row_totals = np.concatenate([rows for rows, _ in totals])
+        column_totals = np.sum([columns for _, columns in totals], axis=0)
+        ones, others = np.ones(self.n_rows), np.ones(self.n_columns)
+        if what == "items":
+            self.center = Center(ones, column_totals / self.n_rows, column_totals)
+        elif what == "global":
+            mean = column_totals.sum() / self.n_rows / self.n_columns
+            self.center = Center(ones, mean * others, column_totals)
+        else:
+            means = row_totals / self.n_columns
+            back = self._fold(transpose_product, self._with_rows(means[:, None]), others[:, None], ", means")
+            self.center = Center(means, others, back[:, 0])
+
+    def gram(self, basis: NDArray[Any]) -> NDArray[Any]:
+        """Return ``A' A basis``, shape (n_columns, width), in the precision of `basis`."""
+        image = self._fold(gram_product, self._blocks, basis, "")
+        if not self._in_range:
+            self._in_range = True
+            low, high = _RANGES[basis.itemsize]
+            if not low < float(np.abs(image).max(initial=0.0)) < high:
+                self._rescale()
+                image = self._fold(gram_product, self._blocks, basis, "")
+        if self.center is not None:
+            # (A - u w')'(A - u w') = A'A - w (A'u)' - (A'u) w' + (u'u) w w'
+            u, w, a = self.center.rows, self.center.columns, self.center.image
+            on_w, on_a = w @ basis, a @ basis
+            correction = np.outer(w, (u @ u) * on_w - on_a) - np.outer(a, on_w)
+            image = (image + correction).astype(basis.dtype, copy=False)
+        return image
+
+    def whole_gram(self, dtype: np.dtype[Any]) -> NDArray[np.float64]:
+        """Return ``A' A``, shape (n_columns, n_columns); dense blocks are multiplied in `dtype`, added in float64."""
+        self.passes += 1
+        task = partial(whole_gram, dtype=dtype)
+        label = f"svd pass {self.passes}, whole"
+        gram: NDArray[np.float64] = fold_blocks(
+            self._executor, task, self._blocks, label=label, observer=self._observer
+        )
+        low, high = _RANGES[4]
+        if not low < float(np.abs(gram).max(initial=0.0)) < high:
+            return self.gram(np.eye(self.n_columns))  # which scales
+        if self.center is not None:
+            u, w, a = self.center.rows, self.center.columns, self.center.image
+            cross = np.outer(w, a)
+            gram += (u @ u) * np.outer(w, w) - cross - cross.T
+        return gram
+
+    def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``A basis`` of shape (n_rows, width), and ``A' A basis``."""
+        self.passes += 1
+        parts, back = fold_blocks(
+            self._executor,
+            image_and_gram,
+            self._blocks,
+            {"basis": self._layout(basis * self.scale)},
+            combine=join_images,
+            label=f"svd pass {self.passes}, certificate",
+            observer=self._observer,
+        )
+        width = basis.shape[1]
+        image = np.empty((self.n_rows, width))
+        for part, (first, last) in zip(parts, pairwise(self._bounds), strict=True):
+            image[first:last] = part[:, :width]
+        back = self._plain(back, width) * self.scale
+        if self.center is not None:
+            u, w, a = self.center.rows, self.center.columns, self.center.image
+            on_w = w @ basis
+            image -= np.outer(u, on_w)
+            back -= np.outer(a, on_w) + np.outer(w, u @ image)
+        return image, back
+
+    def transpose(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``A' rows`` of shape (n_columns, width)."""
+        like = np.zeros((self.n_columns, rows.shape[1]))  # for the shape: the rows are what is multiplied
+        back: NDArray[np.float64] = self._fold(
+            transpose_product, self._with_rows(rows), like, ", certificate of tiny values"
+        )
+        if self.center is not None:
+            back -= np.outer(self.center.columns, self.center.rows @ rows)
+        return back
+
+    def _fold(self, task: Task, payloads: Sequence[Any], basis: NDArray[Any], what: str) -> NDArray[Any]:
+        self.passes += 1
+        label = f"svd pass {self.passes}{what}"
+        constants = {"basis": self._layout(basis if self.scale == 1 else basis * basis.dtype.type(self.scale))}
+        total = fold_blocks(self._executor, task, payloads, constants, label=label, observer=self._observer)
+        result = self._plain(total, basis.shape[1])
+        return result if self.scale == 1 else result * basis.dtype.type(self.scale)
+
+    def _rescale(self) -> None:
+        """Scale the matrix by a power of two, so that its largest value is about 1."""
+        sizes = map_blocks(self._executor, largest_value, self._blocks, label="largest value", observer=self._observer)
+        largest = max(sizes, default=0.0)
+        if largest > 0:
+            self.scale = float(2.0 ** -np.clip(np.round(np.log2(largest)), -1000, 1000))
+        if self.center is not None:
+            self.center = self.center.divided(1 / self.scale)
+
+    def _layout(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(dense) if self._dense else kernels.to_tiles(dense)
+
+    def _plain(self, product: NDArray[Any], width: int) -> NDArray[Any]:
+        return product if self._dense else kernels.from_tiles(product, width)
+
+    def _with_rows(self, rows: NDArray[np.float64]) -> list[BlockWithRows]:
+        pieces = zip(self._blocks, pairwise(self._bounds), strict=True)
+        return [BlockWithRows(block, rows[first:last]) for block, (first, last) in pieces]
+
+
+def check_center(what: str | None) -> None:
+    """Raise an OptionError unless `what` is None or one of `CENTERS`."""
+    if what is not None and what not in CENTERS:
+        raise OptionError(f"center is one of {', '.join(map(repr, CENTERS))}, or None; got {what!r}")
