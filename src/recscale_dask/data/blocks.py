@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-_BLOCK_VALUES = 1 << 20  # stored values in a block of a large matrix: some MB, some ms of work
+_BLOCK_VALUES = 1 << 21  # stored values in a block of a large matrix: 16 MB, some ms of work
 _SMALL_BLOCK_VALUES = 1 << 15  # below this a block is not worth a task
 _SMALL_BLOCKS = 4  # what a small matrix is cut into: work for a few workers, and few partial sums
 

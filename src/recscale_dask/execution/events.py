@@ -37,7 +37,21 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolverStep:
-    """One pass of a solver: how many triplets (or factors) have converged, and the worst residual."""
+    """A look of a solver at what it has.
+
+    Attributes
+    ----------
+    solver : str
+        Its name.
+    passes, max_passes : int
+        Over the matrix, so far and at most.
+    converged, wanted : int
+        Triplets (or factors) that are known to have converged, of how many.
+    residual : float
+        The largest of those that have not; 0 if all have.
+    goal : float
+        Where residuals have to be.
+    """
 
     solver: str
     passes: int
@@ -45,6 +59,7 @@ class SolverStep:
     converged: int
     wanted: int
     residual: float
+    goal: float
 
 
 Event: TypeAlias = RunStarted | BlockDone | RunFinished | SolverStep

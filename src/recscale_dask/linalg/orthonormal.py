@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,27 @@ _LITTLE = 0.1
 _WELL_CONDITIONED = 1e-6  # smallest eigenvalue of a correlation matrix that may be divided by, in float64
 
 
+class Orthonormal(NamedTuple):
+    """What `orthonormalize` splits a block into.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (n, width)
+        Q.
+    in_basis : ndarray of shape (p, width)
+        H.
+    factor : ndarray of shape (width, width)
+        R.
+    drift : float
+        How far from orthogonal the columns were to those of the basis that are not near, when these were removed.
+    """
+
+    columns: NDArray[Any]
+    in_basis: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    drift: float
+
+
 def orthonormalize(
     algebra: TallAlgebra,
     block: NDArray[Any],
@@ -22,7 +43,8 @@ def orthonormalize(
     scale: float,
     rng: np.random.Generator,
     near: int = 0,
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    far: bool = True,
+) -> Orthonormal:
     """Split a block into its part in a basis and orthonormal columns: ``block = basis H + Q R``.
 
     Classical block Gram-Schmidt; the columns among themselves by their Gram matrix where it is well
@@ -44,12 +66,8 @@ def orthonormalize(
     near : int
         From this column of the basis on the block has large parts in it; on the columns before there is rounding
         only, so that it is enough to remove them once, from the second round on.
-
-    Returns
-    -------
-    Q : ndarray of shape (n, width)
-    H : ndarray of shape (p, width)
-    R : ndarray of shape (width, width)
+    far : bool
+        Whether they are removed at all.
     """
     width = block.shape[1]
     have_basis = basis is not None and basis.shape[1] > 0
@@ -59,25 +77,30 @@ def orthonormalize(
     if not scale:
         scale = float(algebra.column_norms(block).max(initial=0.0))
     floor = 16 * epsilon * scale
+    drift, fresh = 0.0, False
     for number in range(_ROUNDS):
         removed, replaced = 0.0, False
         if have_basis:
             assert basis is not None
-            first = 0 if number else near
+            first = 0 if number and (far or fresh) else near
             part = algebra.cross(basis[:, first:], block)
             algebra.subtract(block, basis[:, first:], part)
             coupling[first:] += part @ factor
-            removed = float(np.abs(part).max())
+            removed = float(np.abs(part[near - first :]).max(initial=0.0))
+            if number == 1:
+                drift = float(np.abs(part[: near - first]).max(initial=0.0))
+            removed = max(removed, drift)
         gram = algebra.cross(block, block)
         error = float(np.abs(gram - np.eye(width)).max())
-        if error > 64 * epsilon:
+        if error > 4 * epsilon:
             block, step, replaced = _normalize(algebra, block, gram, floor, rng)
             factor = step @ factor
+            fresh = fresh or replaced  # random directions are far from orthogonal to all of the basis
         # Unit columns of which little had to be removed are orthonormal after that: twice is enough.
         if number and max(removed, error) <= _LITTLE and not replaced:
             break
         floor = 0.0  # everything is of unit size from here on
-    return block, coupling, factor
+    return Orthonormal(block, coupling, factor, drift)
 
 
 def _normalize(

@@ -7,10 +7,10 @@ threads of ours, and their sums are added in slab order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 _SLAB_ROWS = 4096
 
 Matrix = NDArray[Any]
+Tall: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
+"""A matrix with many rows: in one array, or as arrays of rows that follow one another."""
 
 
 class TallAlgebra:
@@ -26,44 +28,67 @@ class TallAlgebra:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
 
-    def _over_slabs(self, n_rows: int, work: Callable[[slice], Any]) -> list[Any]:
-        slabs = [slice(a, min(a + _SLAB_ROWS, n_rows)) for a in range(0, n_rows, _SLAB_ROWS)]
-        if len(slabs) <= 1:
-            return [work(slab) for slab in slabs]
-        return list(self._pool.map(work, slabs))
+    def _over(self, work: Callable[..., Any], *slabs: Sequence[Matrix]) -> list[Any]:
+        if len(slabs[0]) <= 1:
+            return [work(*each) for each in zip(*slabs, strict=True)]
+        return list(self._pool.map(work, *slabs))
 
-    def cross(self, left: Matrix, right: Matrix) -> Matrix:
+    def cross(self, left: Tall, right: Tall) -> Matrix:
         """Return ``left' right`` in float64, shape (left columns, right columns)."""
-        parts = self._over_slabs(len(left), lambda slab: left[slab].T @ right[slab])
-        shape = (left.shape[1], right.shape[1])
+        lefts, rights = _slabs(left), _slabs(right)
+        parts = self._over(lambda a, b: a.T @ b, lefts, rights)
+        shape = (lefts[0].shape[1], rights[0].shape[1])
         return np.sum(np.asarray(parts, np.float64), axis=0) if parts else np.zeros(shape)
 
-    def times(self, tall: Matrix, small: Matrix, out: Matrix | None = None) -> Matrix:
+    def times(self, tall: Tall, small: Matrix, out: Matrix | None = None) -> Matrix:
         """Return ``tall small`` in the precision of `tall`; `out` may be columns of `tall` itself."""
-        result = out if out is not None else np.empty((len(tall), small.shape[1]), tall.dtype)
-        small = small.astype(tall.dtype, copy=False)
+        slabs = _slabs(tall)
+        n_rows = sum(len(slab) for slab in slabs)
+        result = out if out is not None else np.empty((n_rows, small.shape[1]), slabs[0].dtype)
+        small = small.astype(result.dtype, copy=False)
 
-        def work(slab: slice) -> None:
-            result[slab] = tall[slab] @ small
+        def work(slab: Matrix, target: Matrix) -> None:
+            target[:] = slab @ small
 
-        self._over_slabs(len(tall), work)
+        self._over(work, slabs, _slabs(result, like=slabs))
         return result
 
     def subtract(self, target: Matrix, tall: Matrix, small: Matrix) -> None:
         """Subtract ``tall small`` from `target` in place."""
         small = small.astype(tall.dtype, copy=False)
 
-        def work(slab: slice) -> None:
-            target[slab] -= tall[slab] @ small
+        def work(slab: Matrix, part: Matrix) -> None:
+            part -= slab @ small
 
-        self._over_slabs(len(target), work)
+        self._over(work, _slabs(tall), _slabs(target))
 
-    def column_norms(self, tall: Matrix) -> NDArray[np.float64]:
+    def column_norms(self, tall: Tall) -> NDArray[np.float64]:
         """Return the Euclidean norm of each column."""
-        parts = self._over_slabs(
-            len(tall), lambda slab: np.einsum("ij,ij->j", tall[slab], tall[slab], dtype=np.float64)
-        )
-        return np.sqrt(np.sum(parts, axis=0)) if parts else np.zeros(tall.shape[1])
+        slabs = _slabs(tall)
+        parts = self._over(lambda slab: np.einsum("ij,ij->j", slab, slab, dtype=np.float64), slabs)
+        norms: NDArray[np.float64] = np.sqrt(np.sum(parts, axis=0))
+        return norms
+
+    def distances(self, left: Tall, right: Tall, scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the Euclidean norm of each column of ``left - right diag(scale)``."""
+
+        def work(a: Matrix, b: Matrix) -> Any:
+            difference = a - b * scale
+            return np.einsum("ij,ij->j", difference, difference)
+
+        norms: NDArray[np.float64] = np.sqrt(np.sum(self._over(work, _slabs(left), _slabs(right)), axis=0))
+        return norms
+
+    def signs(self, tall: Matrix) -> NDArray[np.float64]:
+        """Return 1 or -1 for each column, the sign of its entry of largest magnitude (of the first one of equals)."""
+        slabs = _slabs(tall)
+        highest = np.max(self._over(lambda slab: slab.max(axis=0, initial=0.0), slabs), axis=0)
+        lowest = np.min(self._over(lambda slab: slab.min(axis=0, initial=0.0), slabs), axis=0)
+        signs = np.where(highest >= -lowest, 1.0, -1.0)
+        for column in np.flatnonzero(highest == -lowest):
+            first = int(np.argmax(np.abs(tall[:, column])))
+            signs[column] = -1.0 if tall[first, column] < 0 else 1.0
+        return signs
 
     def qr(self, tall: Matrix) -> tuple[Matrix, Matrix]:
         """Return orthonormal Q and triangular-by-blocks R of a matrix with at least as many rows as columns.
@@ -89,6 +114,16 @@ class TallAlgebra:
 
         list(self._pool.map(work, range(len(slabs))))
         return q, r
+
+
+def _slabs(tall: Tall, like: Sequence[Matrix] | None = None) -> list[Matrix]:
+    """Return views of rows: as many as a slab has, or as the slabs of another matrix have."""
+    if like is not None:
+        assert isinstance(tall, np.ndarray)
+        ends = np.cumsum([len(slab) for slab in like]).tolist()
+        return [tall[end - len(slab) : end] for end, slab in zip(ends, like, strict=True)]
+    parts = [tall] if isinstance(tall, np.ndarray) else tall
+    return [part[a : a + _SLAB_ROWS] for part in parts for a in range(0, max(1, len(part)), _SLAB_ROWS)]
 
 
 @contextmanager

@@ -172,28 +172,27 @@ class BlockOperator:
             gram += (u @ u) * np.outer(w, w) - cross - cross.T
         return gram
 
-    def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``A basis`` of shape (n_rows, width), and ``A' A basis``."""
+    def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """Return ``A basis`` of shape (n_rows, width) as one array per block, and ``A' A basis``."""
         self.passes += 1
         parts, back = fold_blocks(
             self._executor,
             image_and_gram,
             self._blocks,
-            {"basis": self._layout(basis * self.scale)},
+            {"basis": self._layout(self._scaled(basis))},
             combine=join_images,
             label=f"svd pass {self.passes}, certificate",
             observer=self._observer,
         )
         width = basis.shape[1]
-        image = np.empty((self.n_rows, width))
-        for part, (first, last) in zip(parts, pairwise(self._bounds), strict=True):
-            image[first:last] = part[:, :width]
-        back = self._plain(back, width) * self.scale
+        image = [part[:, :width] for part in parts]
+        back = self._scaled(self._plain(back, width))
         if self.center is not None:
             u, w, a = self.center.rows, self.center.columns, self.center.image
             on_w = w @ basis
-            image -= np.outer(u, on_w)
-            back -= np.outer(a, on_w) + np.outer(w, u @ image)
+            image = [part - np.outer(u[i:j], on_w) for part, (i, j) in zip(image, pairwise(self._bounds), strict=True)]
+            on_u = sum(u[i:j] @ part for part, (i, j) in zip(image, pairwise(self._bounds), strict=True))
+            back -= np.outer(a, on_w) + np.outer(w, on_u)
         return image, back
 
     def transpose(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,10 +208,12 @@ class BlockOperator:
     def _fold(self, task: Task, payloads: Sequence[Any], basis: NDArray[Any], what: str) -> NDArray[Any]:
         self.passes += 1
         label = f"svd pass {self.passes}{what}"
-        constants = {"basis": self._layout(basis if self.scale == 1 else basis * basis.dtype.type(self.scale))}
+        constants = {"basis": self._layout(self._scaled(basis))}
         total = fold_blocks(self._executor, task, payloads, constants, label=label, observer=self._observer)
-        result = self._plain(total, basis.shape[1])
-        return result if self.scale == 1 else result * basis.dtype.type(self.scale)
+        return self._scaled(self._plain(total, basis.shape[1]))
+
+    def _scaled(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return dense if self.scale == 1 else dense * dense.dtype.type(self.scale)
 
     def _rescale(self) -> None:
         """Scale the matrix by a power of two, so that its largest value is about 1."""

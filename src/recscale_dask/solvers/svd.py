@@ -29,9 +29,12 @@ from recscale_dask.solvers.preparation import check_preparation, prepare, seen_i
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
+_MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
+_COARSE = 1e-4
 _TINY = 1e-5  # of the largest singular value
-_SETTLED = 0.7  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
+_SETTLED = 0.4  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
 _SPREAD = 1e-2  # smallest value over largest that a Cholesky factor serves as well as a QR
+_LOOKED_AT = 8  # of the smallest wanted Ritz pairs, before all are
 _NEARLY_ORTHOGONAL = 0.1  # largest sum of cosines with the others, for a Cholesky factor as good as a QR
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
@@ -66,9 +69,8 @@ class SingularTriplets:
 
     def swapped(self) -> SingularTriplets:
         """Return the triplets of the transposed matrix."""
-        signs = _signs(self.left)
         center = None if self.center is None else self.center.swapped()
-        return replace(self, left=self.right * signs, right=self.left * signs, center=center)
+        return replace(self, left=self.right, right=self.left, center=center)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,20 @@ def singular_triplets(
     _check_options(tol, maxiter, block_size, basis_size)
     check_center(center)
     tol = float(tol) or WORKING_PRECISION
-    plan = plan_svd(matrix.shape, matrix.nnz, matrix.dtype, k, tol, block_size=block_size, basis_size=basis_size)
+    plan, double = (
+        plan_svd(
+            matrix.shape,
+            matrix.nnz,
+            matrix.dtype,
+            k,
+            tol,
+            dense=isinstance(matrix, DenseMatrix),
+            double=double,
+            block_size=block_size,
+            basis_size=basis_size,
+        )
+        for double in (False, True)
+    )
     limit = 300 if maxiter is None else maxiter
     with single_threaded_blas(), tall_algebra(cpu_count()) as algebra:
         if start is not None:
@@ -201,7 +216,9 @@ def singular_triplets(
         with placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes) as blocks:
             operator = BlockOperator(executor, blocks, matrix, observer)
             operator.subtract(center)
-            found = _Engine(operator, algebra, plan, k, tol, limit, np.random.default_rng(seed), observer).run(start)
+            found = _Engine(operator, algebra, plan, double, k, tol, limit, np.random.default_rng(seed), observer).run(
+                start
+            )
     return found.swapped() if plan.side == "rows" else found
 
 
@@ -230,6 +247,8 @@ class _Engine:
 
     Attributes
     ----------
+    plan, double : SVDPlan
+        What to try first, and in float64 where that falls short.
     limit : int
         Most passes; those that a certificate needs are left.
     """
@@ -237,6 +256,7 @@ class _Engine:
     operator: BlockOperator
     algebra: TallAlgebra
     plan: SVDPlan
+    double: SVDPlan
     k: int
     tol: float
     limit: int
@@ -255,7 +275,7 @@ class _Engine:
             if not precise:
                 # One block that holds something of all that was found.
                 dtype = np.dtype(np.float64)
-                mixture = vectors @ self.rng.standard_normal((vectors.shape[1], self.plan.block_size))
+                mixture = vectors @ self.rng.standard_normal((vectors.shape[1], self.double.block_size))
                 vectors, _ = self._search(dtype, mixture)
         found, images = self._certified(vectors)
         if dtype == np.float32 or whole:
@@ -296,27 +316,34 @@ class _Engine:
         Also whether it went to its end: not if `dtype` turns out to be too coarse for the spectrum.
         """
         n = self.operator.n_columns
-        locked = np.zeros((n, 0)) if locked is None else locked
-        wanted = self.k - locked.shape[1]
+        wanted = self.k - (0 if locked is None else locked.shape[1])
         given = 0 if start is None else start.shape[1]
+        plan = self.plan if dtype == np.float32 else self.double
         lanczos = BlockLanczos(
             self.operator.gram,
             n,
             wanted,
-            block_size=max(self.plan.block_size, given),
-            basis_size=max(self.plan.basis_size, 2 * wanted + 3 * given),
+            block_size=max(plan.block_size, given),
+            basis_size=max(plan.basis_size, 2 * wanted + 3 * given),
             algebra=self.algebra,
             rng=self.rng,
             start=start,
             locked=locked,
             dtype=dtype.type,
         )
-        search = _Search(lanczos, self.plan, n, self.k, wanted, self.tol / 2, largest, self.limit, self.observer)
+        search = _Search(lanczos, self.k, wanted, self._goal(), largest, self.limit, self.observer)
         search.run(lambda: self.operator.passes)
-        return np.concatenate([locked, lanczos.vectors(wanted)], axis=1, dtype=np.float64), not search.too_coarse
+        vectors = lanczos.vectors(wanted).astype(np.float64, copy=False)
+        if locked is not None:
+            vectors = np.concatenate([locked, vectors], axis=1)
+        return vectors, not search.too_coarse
+
+    def _goal(self) -> float:
+        """Return where residuals of Ritz pairs have to be: rounding comes on top of them at a tight tolerance."""
+        return (_MARGIN if self.tol >= _COARSE else _MARGIN / 2) * self.tol
 
     def _certified(self, vectors: NDArray[np.float64]) -> tuple[SingularTriplets, NDArray[np.float64]]:
-        return certify(self.operator, vectors, self.tol, self.algebra)
+        return certify(self.operator, vectors, self.tol, self.algebra, sign_left=self.plan.side == "rows")
 
     def _polished(self, found: SingularTriplets, images: NDArray[np.float64]) -> SingularTriplets:
         """Take steps of subspace iteration while each takes away most of what is left.
@@ -328,7 +355,7 @@ class _Engine:
             before = found.certificate.max_residual
             if before > 1e3 * self.tol or found.values[-1] <= _TINY * found.values[0]:
                 break  # not rounding, or not of the kind that goes away
-            vectors, _, _ = orthonormalize(self.algebra, images, None, scale=0.0, rng=self.rng)
+            vectors = orthonormalize(self.algebra, images, None, scale=0.0, rng=self.rng).columns
             found, images = self._certified(vectors)
             if found.certificate.max_residual > before / 4:
                 break
@@ -368,8 +395,6 @@ class _Search:
     """
 
     lanczos: BlockLanczos
-    plan: SVDPlan
-    n: int
     k: int
     wanted: int
     goal: float
@@ -378,7 +403,8 @@ class _Search:
     observer: Observer
     look_at: int = 0
     too_coarse: bool = False
-    _seen: tuple[int, float] = (0, 1.0)  # step and worst residual at the last extraction
+    _seen: tuple[int, float] = (0, 1.0)  # step and worst residual at the last look
+    _worst: float = 1.0
 
     def run(self, passes: Callable[[], int]) -> None:
         """Step until every Ritz pair is within the goal, no copy of one is missing, or passes are used up."""
@@ -394,49 +420,42 @@ class _Search:
         while True:
             ended = self.lanczos.exhausted or self._used_up(passes)
             if ended or (self.lanczos.size >= self.wanted and self.lanczos.steps >= self.look_at):
-                good, worst = self._good(passes())
-                self.too_coarse = not ended and self._coarse(worst)
-                if ended or good or self.too_coarse:
+                values, residuals = self.lanczos.smallest_wanted(min(self.wanted, _LOOKED_AT))
+                good = self._good(values, residuals, passes())
+                if good.all() or ended:
+                    values, residuals = self.lanczos.ritz()
+                    good = self._good(values, residuals, passes())
+                self.too_coarse = not ended and self._coarse(float(values[-1]), self._worst)
+                if ended or self.too_coarse or (len(good) == self.wanted and good.all()):
                     return
-                self._wait(worst)
+                self._wait(self._worst)
             self.lanczos.step()
 
     def _wait(self, worst: float) -> None:
-        """Set when to look next: so that looking takes a fraction of the time, and is not often in vain.
+        """Set when to look next: looks at a large basis take the time of several steps, and so do steps too many.
 
         Residuals fall ever faster, so half of the steps that they would need at the pace since the last look
         are a good guess, and a quarter of those so far are as far as a guess goes.
         """
         steps, (before, residual) = self.lanczos.steps, self._seen
         self._seen = steps, worst
-        pause = self.plan.looks_pause(self.n, self.lanczos.size)
         pace = np.log(residual / worst) / (steps - before) if before else 0.0
-        if pause > 1 and pace > 0:
-            guess = np.log(worst / self.goal) / pace / 2
-            pause = max(pause, int(min(guess, steps / 4)))
-        self.look_at = steps + pause
-
-    def _coarse(self, worst: float) -> bool:
-        """Whether float32 is going to fall short of the goal by more than polishing makes up for."""
-        if self.lanczos.epsilon <= _EPSILON or worst > _SETTLED:
-            return False
-        values, _ = self.lanczos.ritz()
-        return bool(2 * self.lanczos.epsilon * values[0] > 8 * self.goal * values[-1])
+        guess = np.log(worst / self.goal) / pace / 2 if pace > 0 else 0.0
+        self.look_at = steps + 1 + int(min(guess, steps / 4))
 
     def _used_up(self, passes: Callable[[], int]) -> bool:
         return self.lanczos.size >= self.wanted and passes() >= max(1, self.limit - 2)
 
-    def _good(self, passes: int) -> tuple[bool, float]:
-        """Return whether all Ritz pairs are within the goal, and the largest residual of those that are not."""
-        values, residuals = self.lanczos.ritz()
+    def _good(self, values: NDArray[np.float64], residuals: NDArray[np.float64], passes: int) -> NDArray[np.bool_]:
+        """Return which Ritz pairs are within the goal; remember the largest residual of those that are not."""
         # |G v - s^2 v| / s^2 is the residual of the triplet. What is below rounding counts as found: the
         # product of a vector orthogonal to the locked ones has an error of epsilon times the largest
         # value of all, times the largest of its own.
         relative = residuals / np.maximum(values, np.finfo(float).tiny)
-        own = float(np.sqrt(max(values[0], 0.0)))
+        own = self.lanczos.largest_value() ** 0.5
         rounding = 4 * self.lanczos.epsilon * max(self.largest, own) * own
         good: NDArray[np.bool_] = (relative <= self.goal) | (residuals <= rounding)
-        worst = float(np.max(relative[~good], initial=0.0))
+        self._worst = float(np.max(relative[~good], initial=0.0))
         self.observer(
             SolverStep(
                 solver="svd",
@@ -444,14 +463,21 @@ class _Search:
                 max_passes=self.limit,
                 converged=self.k - self.wanted + int(good.sum()),
                 wanted=self.k,
-                residual=worst,
+                residual=self._worst,
+                goal=self.goal,
             )
         )
-        return len(good) == self.wanted and bool(good.all()), worst
+        return good
+
+    def _coarse(self, smallest: float, worst: float) -> bool:
+        """Whether float32 is going to fall short of the goal by more than polishing makes up for."""
+        if self.lanczos.epsilon <= _EPSILON or worst > _SETTLED:
+            return False
+        return 2 * self.lanczos.epsilon * self.lanczos.largest_value() > 8 * self.goal * smallest
 
 
 def certify(
-    operator: BlockOperator, vectors: NDArray[np.float64], tol: float, algebra: TallAlgebra
+    operator: BlockOperator, vectors: NDArray[np.float64], tol: float, algebra: TallAlgebra, *, sign_left: bool = False
 ) -> tuple[SingularTriplets, NDArray[np.float64]]:
     """Make the left vectors in one pass, rotate both sides to the SVD of A V, and measure the residuals.
 
@@ -464,12 +490,14 @@ def certify(
         The matrix A.
     vectors : ndarray of shape (n_columns, k)
         V, orthonormal to single precision at least.
+    sign_left : bool
+        Whether the left vectors get the signs that are promised of right ones.
 
     Returns
     -------
     found : SingularTriplets
     images : ndarray of shape (n_columns, k)
-        ``A'A`` times the right vectors.
+        ``A'u`` for each left vector.
     """
     image, back = operator.image_and_gram(vectors)
     # What is orthonormal in float32 is made so in float64: V L^-T is, if V'V = L L'.
@@ -483,32 +511,29 @@ def certify(
         # Columns that are nearly orthogonal, as those of converged vectors are: the SVD of A V follows from their
         # products, without a QR, and as they are scaled to length 1, small values keep their accuracy.
         x, values, wt = np.linalg.svd((np.linalg.cholesky(cosines).T * norms) @ straight)
+        w = straight @ wt.T
+        left = algebra.times(image, w / values)
     else:
         # Q is orthonormal whatever the rank.
-        q, r = algebra.qr(image)
+        q, r = algebra.qr(np.concatenate(image))
         x, values, wt = np.linalg.svd(r @ straight)
-    w = straight @ wt.T
+        w = straight @ wt.T
+        left = algebra.times(q, x)
     right = algebra.times(vectors, w)
-    signs = _signs(right)
-    right, w = right * signs, w * signs
-    left = algebra.times(image, w / values) if plain else algebra.times(q, x * signs)
-    values[values <= max(len(left), len(vectors)) * _EPSILON * values[0]] = 0.0
+    signs = algebra.signs(left if sign_left else right)
+    left *= signs
+    right *= signs
+    w *= signs
+    values[values <= max(len(left), len(right)) * _EPSILON * values[0]] = 0.0
     positive = values > 0
     largest = values[0] if positive[0] else 1.0
     against = np.where(positive, values, largest)
-    images = algebra.times(back, w)
-    a_transpose_u = images / against  # A'u = A'A V w / s
+    images = algebra.times(back, w / against)  # A'u = A'A V w / s
     tiny = np.flatnonzero(values <= _TINY * values[0])
     if len(tiny):
-        a_transpose_u[:, tiny] = operator.transpose(np.ascontiguousarray(left[:, tiny]))
-    residuals = algebra.column_norms(a_transpose_u - right * values)
+        images[:, tiny] = operator.transpose(np.ascontiguousarray(left[:, tiny]))
+    residuals = algebra.distances(images, right, values)
     if not plain:  # else A v = s u by construction
-        residuals = np.hypot(residuals, algebra.column_norms(algebra.times(image, w) - left * values))
+        residuals = np.hypot(residuals, algebra.distances(algebra.times(image, w), left, values))
     residuals = residuals / against + 32 * _EPSILON * largest / against
     return SingularTriplets(left, values, right, Certificate(residuals, tol, operator.passes)), images
-
-
-def _signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sign of the entry of largest magnitude in each column, shape (k,)."""
-    largest = vectors[np.argmax(np.abs(vectors), axis=0), range(vectors.shape[1])]
-    return np.where(largest < 0, -1.0, 1.0)
