@@ -25,6 +25,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.dask_cluster import check_workers, connect, start_cluster, wait_for_worker
+from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.packing import pack, unpack
@@ -192,7 +193,7 @@ class DaskExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers finish."""
-        call = _Call(self._opened(), task, constants)
+        call = _Call(self._opened(), task, constants, self._folder())
         jobs = iter(jobs)
         running: dict[Future, int] = {}
         try:
@@ -217,7 +218,8 @@ class DaskExecutor(Executor):
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
-        call = _Call(self._opened(), task, constants)
+        folder = self._folder()
+        call = _Call(self._opened(), task, constants, folder)
         try:
             work = dump_bytes(combine)
             level: list[Future] = []
@@ -229,7 +231,7 @@ class DaskExecutor(Executor):
             while len(level) > 1:
                 pairs = zip(level[::2], level[1::2], strict=False)
                 odd = level[-1:] if len(level) % 2 else []
-                level = [call.send(_combine, work, left, right) for left, right in pairs] + odd
+                level = [call.send(_combine, folder, work, left, right) for left, right in pairs] + odd
             [root] = self._wait(level, call.wake)
             outcome = _answer(root, 0)
         finally:
@@ -237,6 +239,10 @@ class DaskExecutor(Executor):
         if outcome.lost:
             raise WorkerLost(outcome.error)
         return outcome
+
+    def _folder(self) -> Path | None:
+        """Return where large results are left, if workers and driver share files."""
+        return None if self._exchange is None else self._exchange.folder
 
     # -- waiting -----------------------------------------------------------------------------------------
 
@@ -276,7 +282,8 @@ class DaskExecutor(Executor):
 class _Call:
     """One task with its constants, on its way to the workers."""
 
-    def __init__(self, client: Client, task: Task, constants: Mapping[str, Broadcast]) -> None:
+    def __init__(self, client: Client, task: Task, constants: Mapping[str, Broadcast], folder: Path | None) -> None:
+        self._folder = folder
         self.wake = threading.Event()
         self._client = client
         self._name = f"recscale-{getattr(task, '__name__', type(task).__name__)}-{uuid.uuid4().hex}"
@@ -301,7 +308,7 @@ class _Call:
         # Futures are asked for at each job, so that what was lost with a worker is sent again.
         places = [self._work, self._place(data), *self._constants, *handles]
         held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
-        return self.send(_run, job.index, len(self._constants), *held)
+        return self.send(_run, self._folder, job.index, len(self._constants), *held)
 
     def _place(self, data: bytes) -> bytes | DaskBroadcast:
         return DaskBroadcast(self._client, data) if len(data) > _BIG else data
@@ -325,8 +332,7 @@ def _answer(future: Future, index: int) -> Outcome:
     reason: object = future.status
     if future.status == "finished":
         try:
-            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
-            return outcome
+            return collected(future.result(timeout=_RESULT_TIMEOUT))
         except (OSError, CancelledError, KilledWorker) as error:
             reason = error
         except Exception as error:  # the result does not load here
@@ -353,31 +359,32 @@ def _unportable(index: int, error: Exception) -> Outcome:
 # -- on the workers ------------------------------------------------------------------------------------
 
 
-def _run(index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
+def _run(folder: Path | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
     """Run one job; `held` are the values of the constants, then of the broadcasts in the job."""
     try:
         task, constants = unpack(work, held[:n_constants])
         loaded = unpack(job, held[n_constants:])
     except Exception as error:
         return _unportable(index, error)
-    return _checked(run_job(task, loaded, constants))
+    return _checked(run_job(task, loaded, constants), folder)
 
 
-def _checked(outcome: Outcome) -> Outcome:
-    """Return the outcome, or one that says that its value cannot be pickled."""
+def _checked(outcome: Outcome, folder: Path | None) -> Outcome:
+    """Return the outcome as it travels, or one that says that its value cannot be pickled."""
     try:
         _check_pickles(outcome.value)
+        return deposited(outcome, folder)
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return Outcome(outcome.index, error=reason, portable=False)
-    return outcome
 
 
-def _combine(work: bytes, left: Outcome, right: Outcome) -> Outcome:
+def _combine(folder: Path | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
     """Combine two outcomes; the first error is that of the whole."""
+    left, right = collected(left), collected(right)
     for outcome in (left, right):
         if outcome.error is not None:
             return outcome
     combine = unpack(work, ())
     total = run_job(lambda pair: combine(*pair), Job(left.index, (left.value, right.value)), {})
-    return replace(_checked(total), seconds=total.seconds + left.seconds + right.seconds)
+    return replace(_checked(total, folder), seconds=total.seconds + left.seconds + right.seconds)

@@ -8,7 +8,6 @@ and only its job is answered as lost.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ import cloudpickle
 
 from recscale_dask.checks import whole_number
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.main_module import without_main_module
-from recscale_dask.execution.portable import dump_bytes, read_file, run_job, write_file
+from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.types import Task
-
-_BIG = 1 << 20  # results above this many bytes come back as mapped files
 
 
 @dataclass(slots=True)
@@ -174,9 +172,7 @@ class ProcessesExecutor(Executor):
                     yield Outcome(job.index, lost=True)
                 continue
             worker.busy, worker.job = False, None
-            if isinstance(answer, Path):
-                path, answer = answer, read_file(answer)
-                path.unlink()
+            answer = collected(answer)
             if job is not None:
                 yield answer
 
@@ -210,14 +206,10 @@ def _serve(pipe: Connection, folder: Path) -> None:
 
 def _answer(pipe: Connection, outcome: Outcome, folder: Path) -> None:
     try:
-        data = dump_bytes(outcome)
+        data = dump_bytes(deposited(outcome, folder))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         data = dump_bytes(Outcome(outcome.index, error=reason, portable=False))
-    if len(data) > _BIG:
-        path = folder / f"result-{os.getpid()}-{outcome.index}"
-        write_file(outcome, path)
-        data = dump_bytes(path)
     try:
         pipe.send_bytes(data)
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recscale_dask.hooks.specs import ExecutorRequest, ExecutorSpec, MetricSpec, SolverSpec, hookimpl
 
-_SMALL = 2_000_000  # stored values times rank below which starting threads does not pay
+_SMALL = 1 << 23  # stored values times rank below which threads cost more than they bring
 
 
 @hookimpl

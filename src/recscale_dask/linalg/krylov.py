@@ -21,9 +21,8 @@ class BlockLanczos:
     """Grows an orthonormal basis of a block Krylov space, one application of the operator a step.
 
     Every new block is orthogonalized against the last two, of which it has large parts, and in two steps of
-    four against the whole basis, of which rounding brings in small ones. The projected matrix is what those products give,
-    not assumed tridiagonal. When the basis is full it is compressed to the best Ritz
-    vectors and grows on from there (thick restart; Wu and Simon, 2000, here in blocks).
+    four against the whole basis, of which rounding brings in small ones. When the basis is full it is compressed
+    to the best Ritz vectors and grows on from there (thick restart; Wu and Simon, 2000, here in blocks).
 
     Parameters
     ----------
@@ -166,10 +165,10 @@ class BlockLanczos:
                 block = orthonormalize(self._algebra, block, known, scale=0.0, rng=self._rng).columns
                 tail = self._algebra.cross(block, rest)
         else:
-            # In exact arithmetic the image is orthogonal to all but the last two blocks. What rounding adds to that grows
-            # from step to step, through the two blocks that the next one is made of. So two steps remove it, and two
-            # do not (partial reorthogonalization: Simon, 1984), unless what is found grows too fast, or vectors are
-            # locked: beside these, rounding is relative to what was locked.
+            # In exact arithmetic the image is orthogonal to all but the last two blocks. What rounding adds to that
+            # grows from step to step, through the two blocks that the next one is made of. So two steps remove
+            # it, and two do not (partial reorthogonalization: Simon, 1984), unless what is found grows too fast, or
+            # vectors are locked: beside these, rounding is relative to what was locked.
             far = (self.steps - self._since) % 4 < 2
             block, coupling, tail, drift = orthonormalize(
                 self._algebra, image, known, scale=self._scale, rng=self._rng, near=self._near, far=far
@@ -177,8 +176,8 @@ class BlockLanczos:
             if far and (self._locked or drift > self.epsilon**_DRIFT):
                 self._since = self.steps
         self.steps += 1
-        # Parts in the far basis are what rounding brought in. Without them the projection is that on an orthonormal basis
-        # of the same space to working precision, although the one at hand is less orthogonal (Simon, 1984).
+        # Parts in the far basis are what rounding brought in. Without them the projection is, to working precision,
+        # that on an orthonormal basis of the same space, although the one at hand is less orthogonal (Simon, 1984).
         self._projected[self._near : new, old:new] = coupling[self._near :]
         self._projected[old:new, self._near : new] = coupling[self._near :].T
         corner = coupling[old:new]
@@ -207,7 +206,7 @@ class BlockLanczos:
         return float(max(self._values[0], 0.0))
 
     def smallest_wanted(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the last `count` of the wanted Ritz values and their residuals, as `ritz` does, in a third of the time.
+        """Return the last `count` of the wanted Ritz values and their residuals, in a third of the time of `ritz`.
 
         They are the last to converge, so the others need no look before these have.
         """

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SLAB_ROWS = 4096
+_WORTH_THREADS = 1 << 18  # numbers in a matrix from which on threads do not cost more than they bring
 
 Matrix = NDArray[Any]
 Tall: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
@@ -29,7 +30,7 @@ class TallAlgebra:
         self._pool = pool
 
     def _over(self, work: Callable[..., Any], *slabs: Sequence[Matrix]) -> list[Any]:
-        if len(slabs[0]) <= 1:
+        if len(slabs[0]) <= 1 or sum(slab.size for slab in slabs[0]) < _WORTH_THREADS:
             return [work(*each) for each in zip(*slabs, strict=True)]
         return list(self._pool.map(work, *slabs))
 

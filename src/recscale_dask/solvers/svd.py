@@ -29,6 +29,7 @@ from recscale_dask.solvers.preparation import check_preparation, prepare, seen_i
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
+_SMALLEST = float(np.finfo(np.float64).tiny)
 _MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
 _COARSE = 1e-4
 _TINY = 1e-5  # of the largest singular value
@@ -332,6 +333,8 @@ class _Engine:
             dtype=dtype.type,
         )
         search = _Search(lanczos, self.k, wanted, self._goal(), largest, self.limit, self.observer)
+        if dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
+            search.look_at = 0 if given or largest else plan.passes // 2
         search.run(lambda: self.operator.passes)
         vectors = lanczos.vectors(wanted).astype(np.float64, copy=False)
         if locked is not None:
@@ -451,7 +454,7 @@ class _Search:
         # |G v - s^2 v| / s^2 is the residual of the triplet. What is below rounding counts as found: the
         # product of a vector orthogonal to the locked ones has an error of epsilon times the largest
         # value of all, times the largest of its own.
-        relative = residuals / np.maximum(values, np.finfo(float).tiny)
+        relative = residuals / np.maximum(values, _SMALLEST)
         own = self.lanczos.largest_value() ** 0.5
         rounding = 4 * self.lanczos.epsilon * max(self.largest, own) * own
         good: NDArray[np.bool_] = (relative <= self.goal) | (residuals <= rounding)

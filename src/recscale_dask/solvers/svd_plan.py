@@ -19,9 +19,12 @@ _EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix,
 _PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
 _SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
 _PASS_SECONDS = 4e-3  # to hand out one pass, whatever it does
+_SMALL_PASS_SECONDS = 1e-3  # the same of a matrix of so few values that it stays in this thread
+_SMALL = 1 << 18
 _BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
-_BLOCK_SIZES = (16, 32, 64, 128)
+_BLOCK_SIZES = (8, 16, 32, 64, 128)
 _FLOAT32_TOL = 1e-6  # from here on float32 passes are tried first; the certificate is float64 in any case
+_SMALL_FLOAT32_TOL = 1e-4  # the same of small matrices, where a second try costs more than float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +101,12 @@ def plan_svd(
     span a given space with fewer vectors, large ones with fewer passes.
     """
     n = min(shape)
-    width = 4 if dtype == np.float32 and tol >= _FLOAT32_TOL and not double else 8
+    least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
+    width = 4 if dtype == np.float32 and tol >= least and not double else 8
     product_rate = (_DENSE_RATE if dense else _SPARSE_RATE)[width]
     common = {"side": "rows" if shape[0] < shape[1] else "columns", "dtype": f"float{8 * width}"}
+
+    latency = _PASS_SECONDS if nnz >= _SMALL else _SMALL_PASS_SECONDS
 
     def lanczos(block: int) -> SVDPlan:
         block = min(block, n)
@@ -111,7 +117,7 @@ def plan_svd(
         size = min(basis, steps * block)
         # A tile is computed whole.
         columns = block if dense else -(-block // (128 // width)) * (128 // width)
-        product = _PASS_SECONDS + 4 * nnz * columns / product_rate
+        product = latency + 4 * nnz * columns / product_rate
         seconds = (
             steps * (product + _orthogonalization(n, size / 2, block) / _dense_rate(width, block))
             + 3 * _EIGEN_SECONDS * size**3
@@ -133,7 +139,7 @@ def plan_svd(
         # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
         # rows that are longer than the mean.
         pairs = nnz * min(n, _SKEW * nnz / max(shape))
-        product = _PASS_SECONDS + (nnz * n / product_rate if dense else pairs / _PAIR_RATE)
+        product = latency + (nnz * n / product_rate if dense else pairs / _PAIR_RATE)
         whole = SVDPlan(
             method="whole Gram matrix",
             block_size=n,
@@ -158,4 +164,4 @@ def _orthogonalization(n: int, size: float, block: int) -> float:
 
 def _certificate_seconds(shape: tuple[int, int], nnz: int, k: int, dense: bool) -> float:
     product = 4 * nnz * k / (_DENSE_RATE if dense else _SPARSE_RATE)[8]
-    return _PASS_SECONDS + product + 6 * sum(shape) * k * k / _DENSE_RATE[8]
+    return product + 6 * sum(shape) * k * k / _DENSE_RATE[8]

@@ -30,6 +30,7 @@ from pyspark import SparkContext
 
 from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
@@ -188,7 +189,7 @@ class SparkExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as Spark jobs finish."""
-        call = _Call(self._opened(), task)
+        call = _Call(self._opened(), task, None if self._exchange is None else self._exchange.folder)
         assert self._pool is not None
         jobs = iter(jobs)
         running: dict[Future[list[Outcome]], int] = {}
@@ -259,7 +260,8 @@ class _Batch:
 class _Call:
     """The Spark jobs of one task."""
 
-    def __init__(self, context: SparkContext, task: Task) -> None:
+    def __init__(self, context: SparkContext, task: Task, folder: Path | None) -> None:
+        self._folder = folder  # where large results are left, if workers and driver share files
         self.closed = threading.Event()
         self.group = f"recscale-{uuid.uuid4().hex}"
         self._context = context
@@ -275,13 +277,13 @@ class _Call:
             blocks = f"block {jobs[0].index}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
             self._context.setJobGroup(self.group, f"recscale_dask: {self._name}, {blocks}")
             partitions = self._context.parallelize(range(len(jobs)), len(jobs))
-            serve = partial(_serve, jobs=jobs, variables=batch.variables)
+            serve = partial(_serve, jobs=jobs, variables=batch.variables, folder=self._folder)
             answers = partitions.mapPartitions(serve).collect()
         except (Py4JNetworkError, OSError) as error:
             raise _gone(error) from error
         except Exception as error:
             return [_failed(job.index, error) for job in jobs]
-        return [cloudpickle.loads(answer) for answer in answers]
+        return [collected(cloudpickle.loads(answer)) for answer in answers]
 
 
 def _failed(index: int, error: Exception) -> Outcome:
@@ -311,15 +313,15 @@ def _unportable(index: int, error: Exception) -> Outcome:
 # -- on the workers ----------------------------------------------------------------------------------------
 
 
-def _serve(places: Iterator[int], *, jobs: list[_Packed], variables: list[Any]) -> Iterator[bytes]:
+def _serve(places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], folder: Path | None) -> Iterator[bytes]:
     """Yield the pickled outcome of each job that a partition names."""
     # To the end: Spark gives up a Python worker that leaves input unread, and the next job pays for a
     # new one.
     for place in places:
-        yield _run(jobs[place], variables)
+        yield _run(jobs[place], variables, folder)
 
 
-def _run(packed: _Packed, variables: list[Any]) -> bytes:
+def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
     try:
         task, constants = unpack(packed.work, [variables[place].value for place in packed.constants])
         job = unpack(packed.job, [variables[place].value for place in packed.held])
@@ -327,7 +329,7 @@ def _run(packed: _Packed, variables: list[Any]) -> bytes:
     except Exception as error:
         outcome = _unportable(packed.index, error)
     try:
-        return dump_bytes(outcome)
+        return dump_bytes(deposited(outcome, folder))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return dump_bytes(Outcome(packed.index, error=reason, portable=False))
