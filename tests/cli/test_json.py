@@ -19,6 +19,7 @@ FIT = {
     "peak_rss_bytes",
     "certificate",
     "factors_sha256",
+    "plan",
 }
 
 

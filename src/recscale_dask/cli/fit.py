@@ -88,7 +88,7 @@ def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:
     return {
         "model": str(out),
         "solver": model.provenance["solver"],
-        "rank": model.rank,
+        "rank": model.provenance["options"]["rank"],
         "n_users": len(model.users),
         "n_items": len(model.items),
         "n_interactions": model.n_interactions,
@@ -102,13 +102,15 @@ def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:
             "tol": certificate.tol,
             "converged": certificate.converged,
         },
+        "plan": model.provenance.get("plan"),
         "factors_sha256": model.factors_sha256(),
     }
 
 
 def _told(model: FactorModel, out: Path, watch: Stopwatch) -> str:
+    rank = model.provenance["options"]["rank"]
     told = (
-        f"{out}: {model.provenance['solver']}, rank {model.rank}, of {len(model.users):,} users x "
+        f"{out}: {model.provenance['solver']}, rank {rank}, of {len(model.users):,} users x "
         f"{len(model.items):,} items with {model.n_interactions:,} interactions, "
         f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}."
     )
@@ -116,6 +118,13 @@ def _told(model: FactorModel, out: Path, watch: Stopwatch) -> str:
     if certificate is None:
         return told
     state = "converged" if certificate.converged else "not converged"
+    plan = model.provenance.get("plan")
+    if plan is not None:
+        method = plan["method"][0].upper() + plan["method"][1:]
+        told += (
+            f"\n{method} on the {plan['side']}, {plan['block_size']} vectors a pass in {plan['dtype']}; "
+            f"expected {plan['passes']} passes."
+        )
     return (
         f"{told}\nWorst residual {certificate.max_residual:.1e} (asked: {certificate.tol:.1e}), "
         f"{state} after {certificate.passes} passes."

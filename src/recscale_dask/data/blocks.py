@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 _BLOCK_VALUES = 1 << 21  # stored values in a block of a large matrix: 16 MB, some ms of work
-_SMALL_BLOCK_VALUES = 1 << 17  # below this a block is not worth a task
+_SMALL_BLOCK_VALUES = 1 << 16  # below this a block is not worth a task
 _SMALL_BLOCKS = 4  # what a small matrix is cut into: work for a few workers, and few partial sums
 
 

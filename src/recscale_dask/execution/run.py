@@ -127,10 +127,10 @@ def fold_blocks(
 
 
 def _group_size(executor: Executor, n_blocks: int) -> int:
-    """Return the largest power of two that still gives every worker a group; 1 in this process."""
+    """Return the largest power of two that still gives every worker a group, and two at least; 1 in this process."""
     size = 1
     if executor.capabilities.isolated:
-        while n_blocks // (2 * size) >= executor.parallelism:
+        while n_blocks // (2 * size) >= max(2, executor.parallelism):
             size *= 2
     return size
 

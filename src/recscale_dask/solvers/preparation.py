@@ -24,6 +24,7 @@ from recscale_dask.errors import OptionError
 from recscale_dask.execution.portable import add, fold_tree
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
+from recscale_dask.execution.threads import ThreadsExecutor
 from recscale_dask.model import SeenItems
 
 
@@ -58,7 +59,7 @@ def check_preparation(weighting: str | None, user_scaling: float, item_scaling: 
 def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, item_scaling: float) -> PreparedMatrix:
     """Read the matrix once (twice with scaling) and return it weighted and scaled, lazily.
 
-    Blocks are read in this process, where in-memory ones are; sums are added in the tree of
+    Blocks are read on threads of this process, where in-memory ones are; sums are added in the tree of
     `fold_blocks`, so they do not depend on where the fit runs.
 
     Raises
@@ -69,7 +70,7 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         If values do not suit the weighting or scaling.
     """
     check_preparation(weighting, user_scaling, item_scaling)
-    with SerialExecutor() as executor:
+    with ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor() as executor:
         summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
         weigh = Transform(weighting, summary)
         user_unscale = item_unscale = item_scale = None
