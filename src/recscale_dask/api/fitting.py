@@ -73,7 +73,7 @@ def factorize(
         True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
         every event of `recscale_dask.execution.events`.
     **options
-        Options of the solver by name: for ``svd``, `maxiter`, `block_size` and `basis_size`.
+        Options of the solver by name: for ``svd``, `maxiter`, `block_size`, `basis_size` and `center`.
 
     Raises
     ------
@@ -227,6 +227,7 @@ def svds(
     rng: Any = None,
     random_state: Any = None,
     executor: str | Executor | None = None,
+    center: str | None = None,
 ) -> SVDResult | NDArray[Any]:
     """Return the k largest singular triplets of a matrix: `scipy.sparse.linalg.svds`, blocked and certified.
 
@@ -250,6 +251,9 @@ def svds(
         Where the random start comes from; None is seed 0, so that equal calls give equal results.
     executor : str, Executor or None
         Where to compute.
+    center : {"items", "users", "global"}, optional
+        Subtract the mean of each column (then ``vh`` are the principal components), of each row, or of all
+        entries first, without densifying.
 
     Returns
     -------
@@ -299,6 +303,7 @@ def svds(
             seed=0 if seed is None else seed,
             start=start,
             maxiter=maxiter,
+            center=center,
             observer=observer,
         )
     given = np.dtype(getattr(A, "dtype", matrix.dtype))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SLAB_ROWS = 4096
-_WORTH_THREADS = 1 << 18  # numbers in a matrix from which on threads do not cost more than they bring
+_WORTH_THREADS = 1 << 20  # numbers in a matrix from which on threads do not cost more than they bring
 
 Matrix = NDArray[Any]
 Tall: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
