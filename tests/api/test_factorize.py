@@ -63,7 +63,7 @@ def test_matrix_too_small_for_any_rank_is_refused(shape):
         ({"executor": "sparks"}, UnknownNameError, "no executor is called 'sparks'"),
         ({"executor": 3}, OptionError, "executor must be a name"),
         ({"weighting": "idf"}, OptionError, "no weighting is called 'idf'"),
-        ({"passes": 3}, OptionError, "no option passes; its options are: basis_size, block_size, maxiter"),
+        ({"passes": 3}, OptionError, "no option passes; its options are: basis_size, block_size, center, maxiter"),
         ({"maxiter": 0}, OptionError, "maxiter must be"),
         ({"tol": -1}, OptionError, "tol must be"),
         ({"user_scaling": np.nan}, OptionError, "user_scaling must be"),
@@ -132,7 +132,7 @@ def test_certificate_tells_what_was_reached():
 def test_fit_that_did_not_converge_warns_and_says_so():
     matrix = sp.random_array((500, 400), density=0.1, rng=0)
     with pytest.warns(NotConvergedWarning, match="Allow more passes with maxiter"):
-        model = fit(matrix, tol=1e-9, maxiter=3)
+        model = fit(matrix, tol=1e-9, maxiter=3, block_size=16)
     assert not model.certificate.converged
 
 
@@ -167,11 +167,13 @@ def test_without_a_name_the_hook_chooses_the_executor(manager):
 
 def test_progress_callable_gets_every_event():
     events = []
-    model = fit(progress=events.append)
+    model = fit(progress=events.append, block_size=4)
     kinds = [type(event) for event in events]
     assert kinds.count(RunStarted) == kinds.count(RunFinished) == kinds.count(BlockDone) == model.certificate.passes
     steps = [event for event in events if isinstance(event, SolverStep)]
     assert steps[-1].converged == steps[-1].wanted == 3
+    assert 0 < steps[-1].goal < model.certificate.tol
+    assert steps[-1].residual == 0
     assert [step.passes for step in steps] == sorted(step.passes for step in steps)
     assert all(event.executor == "serial" for event in events if isinstance(event, RunStarted))
     assert all(event.error is None for event in events if isinstance(event, RunFinished))
@@ -209,7 +211,7 @@ def test_observer_that_raises_is_warned_about_once_and_dropped_for_that_call(man
     manager.register(SimpleNamespace(recscale_block_done=recscale_block_done), name="falling")
     events = []
     with pytest.warns(RuntimeWarning, match="plugin 'falling' failed.*watch me fall") as caught:
-        model = fit(progress=events.append)
+        model = fit(progress=events.append, block_size=4)
     assert len(caught) == len(calls) == 1
     assert sum(isinstance(event, BlockDone) for event in events) == model.certificate.passes
     with pytest.warns(RuntimeWarning, match="falling"):

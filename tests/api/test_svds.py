@@ -61,7 +61,7 @@ def test_certificate_of_float32_values_is_not_below_the_true_residual(tol):
 @pytest.fixture(scope="module")
 def expected():
     dense = low_rank_and_noise((3000, 400), np.float32)
-    assert as_rows(dense).n_blocks == 8
+    assert as_rows(dense).n_blocks == 4
     return dense, rs.svds(dense, k=K, tol=1e-6, executor="serial")
 
 

@@ -34,8 +34,8 @@ NAMES = [f"truncatedsvd{i}" for i in range(2)]
 
 def wide_spectrum(dtype=np.float64):
     """A sparse matrix of more columns than one Gram matrix takes, so that it has to be iterated."""
-    rows = sp.random_array((700, 400), density=0.1, rng=0, format="csr")
-    return (rows @ sp.diags_array(1 / np.arange(1, 401))).astype(dtype)
+    rows = sp.random_array((2500, 1500), density=0.02, rng=0, format="csr")
+    return (rows @ sp.diags_array(1 / np.arange(1, 1501))).astype(dtype)
 
 
 def several_blocks():
@@ -375,7 +375,7 @@ def test_certificate_tells_how_far_each_component_is_from_true():
 def test_fit_that_did_not_converge_warns_and_says_so():
     svd = rs.TruncatedSVD(20, tol=1e-9, maxiter=3)
     with pytest.warns(NotConvergedWarning, match="Allow more passes with maxiter"):
-        svd.fit(sp.random_array((700, 400), density=0.1, rng=0))
+        svd.fit(sp.random_array((2000, 1500), density=0.02, rng=0))
     assert not svd.certificate_.converged
 
 

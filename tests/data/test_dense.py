@@ -11,11 +11,12 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recscale_dask.data import blocks
 from recscale_dask.data.dask_dense import SparseChunkError
 from recscale_dask.data.dense import DenseBlock, DenseMatrix, clean_dense, even_bounds
 from recscale_dask.errors import DataError
 
-BIG = np.random.default_rng(0).standard_normal((3000, 400)).astype(np.float32)  # 8 blocks
+BIG = np.random.default_rng(0).standard_normal((3000, 400)).astype(np.float32)  # 4 blocks
 
 
 def content(matrix):
@@ -66,7 +67,8 @@ def test_block_is_read_only_and_contiguous_and_leaves_its_input_alone():
         ((0, 3), 1),
         ((3, 0), 1),
         ((500, 500), 1),
-        ((1024, 1024), 8),
+        ((700, 700), 3),
+        ((1024, 1024), 4),
         ((1 << 14, 1 << 12), 16),
         ((1 << 13, 1 << 13), 16),
         ((2, 1 << 26), 2),
@@ -87,12 +89,12 @@ def test_number_of_blocks_follows_from_the_shape(shape, n_blocks):
 def test_matrix_of_a_numpy_array_shares_its_memory(dtype):
     array = BIG.astype(dtype)
     matrix = DenseMatrix.from_numpy(array)
-    assert (matrix.shape, matrix.nnz, matrix.n_blocks, matrix.dtype) == ((3000, 400), 1_200_000, 8, dtype)
+    assert (matrix.shape, matrix.nnz, matrix.n_blocks, matrix.dtype) == ((3000, 400), 1_200_000, 4, dtype)
     assert all(np.shares_memory(source.values, array) for source in matrix.sources)
     assert array.flags.writeable
     np.testing.assert_array_equal(whole(matrix), array)
     assert matrix.loaded().sources == matrix.sources
-    assert repr(matrix) == f"DenseMatrix(3000 x 400 {np.dtype(dtype)}, 8 blocks)"
+    assert repr(matrix) == f"DenseMatrix(3000 x 400 {np.dtype(dtype)}, 4 blocks)"
 
 
 def test_matrix_of_any_memory_order_has_the_same_blocks():
@@ -128,7 +130,7 @@ def test_one_large_number_makes_every_block_float64():
     array = np.zeros((1024, 1024), int)
     array[1000, 3] = 2**30
     matrix = DenseMatrix.from_numpy(array)
-    assert matrix.n_blocks == 8
+    assert matrix.n_blocks == 4
     assert {source.values.dtype for source in matrix.sources} == {np.dtype(float)}
     with dask.config.set(scheduler="sync"):
         assert content(DenseMatrix.from_dask_array(da.from_array(array, chunks=(300, 300)))) == content(matrix)
@@ -229,14 +231,15 @@ def test_loading_takes_the_memory_of_the_matrix_and_a_chunk_or_so(chunks):
     assert peak < expected + 3 * chunk + 1_000_000
 
 
-def test_block_of_a_dask_array_travels_with_only_its_own_piece_of_the_graph():
+def test_block_of_a_dask_array_travels_with_only_its_own_piece_of_the_graph(monkeypatch):
+    monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
     with dask.config.set(scheduler="sync"):
         matrix = DenseMatrix.from_dask_array(da.from_array(BIG, chunks=(250, 400)))
         pickles = [pickle.dumps(source) for source in matrix.sources]
         assert max(map(len, pickles)) < BIG.nbytes / 4
-        blocks = [pickle.loads(pickle.dumps(pickle.loads(each))).load() for each in pickles]
-    np.testing.assert_array_equal(np.concatenate([block.values for block in blocks]), BIG)
-    assert [block.start for block in blocks] == matrix.bounds[:-1].tolist()
+        loaded = [pickle.loads(pickle.dumps(pickle.loads(each))).load() for each in pickles]
+    np.testing.assert_array_equal(np.concatenate([block.values for block in loaded]), BIG)
+    assert [block.start for block in loaded] == matrix.bounds[:-1].tolist()
 
 
 @pytest.mark.parametrize("unknown", [False, True])

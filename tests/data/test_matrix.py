@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from recscale_dask import UserItemMatrix
+from recscale_dask.data import blocks
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.data.weighting import summarize
@@ -23,7 +24,7 @@ def random_rows(shape=(200, 60), density=0.2, seed=0, dtype=np.float32):
 
 
 def big_rows():
-    return random_rows((3000, 400), density=0.3)  # 8 blocks and more
+    return random_rows((3000, 400), density=0.3)  # 4 blocks
 
 
 def content(matrix):
@@ -104,7 +105,7 @@ def test_ids_that_do_not_fit_are_refused(users):
 def test_blocks_depend_on_the_data_alone():
     rows = big_rows()
     matrix = UserItemMatrix.from_scipy(rows)
-    assert matrix.n_blocks >= 8
+    assert matrix.n_blocks == 4
     assert content(matrix) == content(UserItemMatrix.from_scipy(rows.tocsc()))
     assert content(matrix) == content(UserItemMatrix.from_scipy(sp.csr_matrix(rows)))
 
@@ -181,7 +182,8 @@ def test_from_dask_array_keeps_int_and_bool_numbers():
             np.testing.assert_array_equal(matrix.to_scipy().toarray(), each)
 
 
-def test_block_of_a_dask_array_carries_only_its_own_piece_of_the_graph():
+def test_block_of_a_dask_array_carries_only_its_own_piece_of_the_graph(monkeypatch):
+    monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
     dense = np.random.default_rng(0).random((4000, 100))
     with dask.config.set(scheduler="sync"):
         matrix = UserItemMatrix.from_dask_array(da.from_array(dense, chunks=(250, 100)))
@@ -235,7 +237,7 @@ def test_transposed_is_the_matrix_of_the_transposed_rows():
     matrix = UserItemMatrix.from_scipy(rows)
     assert content(matrix.transposed()) == content(UserItemMatrix.from_scipy(rows.T))
     assert content(matrix.transposed().transposed()) == content(matrix)
-    assert matrix.transposed().n_blocks >= 8
+    assert matrix.transposed().n_blocks == 4
 
 
 def test_transposed_swaps_users_and_items():

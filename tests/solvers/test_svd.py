@@ -10,6 +10,7 @@ from scipy.sparse.linalg import svds as scipy_svds
 
 import recscale_dask as rs
 from recscale_dask import UserItemMatrix
+from recscale_dask.data import blocks
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
@@ -164,7 +165,7 @@ def test_warm_start_takes_fewer_passes():
 def test_too_few_passes_are_warned_about_and_certified():
     matrix = random_sparse((600, 600))
     with pytest.warns(NotConvergedWarning, match="have a residual above tol=1e-06 after 2 passes"):
-        found = triplets(matrix, 10, maxiter=2)
+        found = triplets(matrix, 10, maxiter=2, block_size=16)
     assert not found.certificate.converged
     assert found.certificate.passes == 2
     assert (true_residuals(matrix.toarray(), found) <= found.certificate.residuals).all()
@@ -173,7 +174,7 @@ def test_too_few_passes_are_warned_about_and_certified():
 def test_passes_that_cannot_span_k_vectors_still_give_k_triplets():
     matrix = random_sparse((600, 600))
     with pytest.warns(NotConvergedWarning):
-        found = triplets(matrix, 100, maxiter=1)
+        found = triplets(matrix, 100, maxiter=1, block_size=32)
     assert len(found.values) == 100
 
 
@@ -216,18 +217,27 @@ def everywhere():
         }
 
 
+@pytest.fixture
+def _more_blocks(monkeypatch):
+    """Cut small matrices into blocks enough for sums in several orders."""
+    monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
+
+
+@pytest.mark.usefixtures("_more_blocks")
 @pytest.mark.parametrize("options", [{}, {"weighting": "bm25", "user_scaling": 0.5, "item_scaling": 0.5}])
-def test_factors_have_the_same_bytes_on_every_executor(everywhere, options):
+@pytest.mark.parametrize("how", [{}, {"block_size": 16}])
+def test_factors_have_the_same_bytes_on_every_executor(everywhere, options, how):
     rows = abs(random_sparse((1500, 400), 0.5)).astype(np.float32)
     matrix = UserItemMatrix.from_scipy(rows)
     assert matrix.n_blocks >= 8
     hashes = {
-        name: rs.factorize(matrix, rank=8, executor=executor, **options).factors_sha256()
+        name: rs.factorize(matrix, rank=8, executor=executor, **options, **how).factors_sha256()
         for name, executor in everywhere.items()
     }
     assert len(set(hashes.values())) == 1, hashes
 
 
+@pytest.mark.usefixtures("_more_blocks")
 def test_tiny_values_are_certified_with_the_same_bytes_everywhere(everywhere):
     planted = planted_low_rank(2000, 1800, np.geomspace(1, 1e-7, 8), density=0.08)
     matrix = UserItemMatrix.from_scipy(planted.matrix)
@@ -247,7 +257,7 @@ def test_order_of_rows_does_not_matter_beyond_rounding():
 
 def test_seed_changes_the_way_but_not_the_answer():
     matrix = random_sparse((500, 400))
-    first, again, other = (triplets(matrix, 5, tol=1e-9, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (triplets(matrix, 5, tol=1e-9, seed=seed, block_size=16) for seed in (0, 0, 1))
     assert first.left.tobytes() == again.left.tobytes()
     assert first.left.tobytes() != other.left.tobytes()
     np.testing.assert_allclose(first.left, other.left, atol=1e-7)
@@ -373,7 +383,7 @@ def test_svds_refuses_what_it_cannot_do(options, message):
 
 
 def test_svds_takes_start_vectors_as_scipy_has_them():
-    wide = random_sparse((300, 900), 0.05)
+    wide = random_sparse((1500, 2500), 0.01)  # too large for a whole Gram matrix, which needs no start
     u, s, vh = rs.svds(wide, k=3, tol=1e-6)
     for v0 in (vh.T, vh[2], u, u[:, 0]):
         np.testing.assert_allclose(rs.svds(wide, k=3, tol=1e-6, v0=v0)[1], s, rtol=1e-9)
@@ -416,7 +426,7 @@ def test_chunk_that_several_blocks_need_is_computed_once():
     dense = np.random.default_rng(0).random((600, 600)).astype(np.float32)
     array = da.from_array(dense, chunks=(250, 600)).map_blocks(counted, meta=np.empty((0, 0), np.float32))
     matrix = rs.UserItemMatrix.from_dask_array(array)
-    assert matrix.n_blocks == 8
+    assert matrix.n_blocks == 4
     loads.clear()
     matrix.loaded()
     assert sorted(loads) == [100, 250, 250]

@@ -93,9 +93,11 @@ def orthonormalize(
         gram = algebra.cross(block, block)
         error = float(np.abs(gram - np.eye(width)).max())
         if error > 4 * epsilon:
-            block, step, replaced = _normalize(algebra, block, gram, floor, rng)
+            block, step, smallest, replaced = _normalize(algebra, block, gram, floor, rng)
             factor = step @ factor
-            fresh = fresh or replaced  # random directions are far from orthogonal to all of the basis
+            # Random directions are far from orthogonal to all of the basis, and what little is left of a column
+            # of the size of `scale` is largely rounding, in all directions too.
+            fresh = fresh or replaced or (number == 0 and smallest < np.sqrt(epsilon) * scale)
         # Unit columns of which little had to be removed are orthonormal after that: twice is enough.
         if number and max(removed, error) <= _LITTLE and not replaced:
             break
@@ -105,8 +107,11 @@ def orthonormalize(
 
 def _normalize(
     algebra: TallAlgebra, block: NDArray[Any], gram: NDArray[Any], floor: float, rng: np.random.Generator
-) -> tuple[NDArray[Any], NDArray[np.float64], bool]:
-    """Return orthonormal Q and R with ``block = Q R``, and whether directions that vanished were replaced."""
+) -> tuple[NDArray[Any], NDArray[np.float64], float, bool]:
+    """Return orthonormal Q and R with ``block = Q R``, and how small what was divided by is at most.
+
+    Also whether directions that vanished were replaced.
+    """
     norms = np.sqrt(np.diag(gram))
     if norms.min() > floor:
         # A unit diagonal first: columns of very different norms keep their accuracy.
@@ -114,7 +119,9 @@ def _normalize(
         rounding = 64 * len(gram) * float(np.finfo(block.dtype).eps)
         if eigenvalues[0] > max(_WELL_CONDITIONED, rounding):
             roots = np.sqrt(eigenvalues)
-            return algebra.times(block, vectors / norms[:, None] / roots), roots[:, None] * vectors.T * norms, False
+            factor = roots[:, None] * vectors.T * norms
+            smallest = float(roots[0] * norms.min())
+            return algebra.times(block, vectors / norms[:, None] / roots), factor, smallest, False
     q, r = algebra.qr(block)
     # Not the diagonal of R: behind a column that depends on others, later ones have parts along its q.
     x, sizes, yt = np.linalg.svd(r.astype(np.float64))
@@ -123,4 +130,4 @@ def _normalize(
         q, r = algebra.times(q, x), sizes[:, None] * yt
         r[gone] = 0.0
         q[:, gone] = rng.standard_normal((len(q), int(gone.sum()))) / np.sqrt(len(q))
-    return q, r, bool(gone.any())
+    return q, r, float(sizes.min(initial=np.inf)), bool(gone.any())

@@ -34,8 +34,9 @@ from recscale_dask.solvers.products import (
 )
 from recscale_dask.types import Recipe, Task
 
-# Where products of A'A, and numbers derived from them, stay in the range of a float with some room.
-_RANGES = {4: (1e-20, 1e25), 8: (1e-200, 1e200)}
+# Where products of A'A, and sums of their squares, stay in the range of a float with some room.
+_RANGES = {4: (1e-10, 1e12), 8: (1e-120, 1e140)}
+_WHOLE_RANGE = (1e-20, 1e25)  # of the whole of A'A, which is not squared, and added in float64
 
 CENTERS = ("items", "users", "global")
 """What can be subtracted: the mean of each column, of each row, or of all entries, zeros among them."""
@@ -135,8 +136,10 @@ class BlockOperator:
             self.center = Center(ones, mean * others, column_totals)
         else:
             means = row_totals / self.n_columns
-            back = self._fold(transpose_product, self._with_rows(means[:, None]), others[:, None], ", means")
-            self.center = Center(means, others, back[:, 0])
+            largest = float(np.abs(means).max(initial=0.0))
+            size = float(2.0 ** np.round(np.log2(largest))) if largest else 1.0  # a product with the means may overflow
+            back = self._fold(transpose_product, self._with_rows(means[:, None] / size), others[:, None], ", means")
+            self.center = Center(means / size, others * size, back[:, 0])
 
     def gram(self, basis: NDArray[Any]) -> NDArray[Any]:
         """Return ``A' A basis``, shape (n_columns, width), in the precision of `basis`."""
@@ -163,7 +166,7 @@ class BlockOperator:
         gram: NDArray[np.float64] = fold_blocks(
             self._executor, task, self._blocks, label=label, observer=self._observer
         )
-        low, high = _RANGES[4]
+        low, high = _WHOLE_RANGE
         if not low < float(np.abs(gram).max(initial=0.0)) < high:
             return self.gram(np.eye(self.n_columns))  # which scales
         if self.center is not None:

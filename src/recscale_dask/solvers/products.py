@@ -40,8 +40,9 @@ def gram_product(block: RowBlock, *, basis: NDArray[Any]) -> NDArray[Any]:
     """Return ``A' (A basis)`` of one block, in the layout of `basis`: a task for `fold_blocks`."""
     out = np.zeros_like(basis)
     if isinstance(block, DenseBlock):
-        for _, values in _slabs(block, basis.dtype):
-            out += values.T @ (values @ basis)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks, and scales
+            for _, values in _slabs(block, basis.dtype):
+                out += values.T @ (values @ basis)
     else:
         kernels.gram_product(block.indptr, block.indices, block.values, basis, out)
     return out
@@ -91,8 +92,9 @@ def whole_gram(block: RowBlock, *, dtype: DTypeLike | None = None) -> NDArray[np
     if not isinstance(block, DenseBlock):
         kernels.whole_gram(block.indptr, block.indices, block.values, out)
         return out
-    for _, values in _slabs(block, block.values.dtype if dtype is None else np.dtype(dtype)):
-        out += values.T @ values  # NumPy sees that this is symmetric, and asks BLAS for half of it
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks, and scales
+        for _, values in _slabs(block, block.values.dtype if dtype is None else np.dtype(dtype)):
+            out += values.T @ values  # NumPy sees that this is symmetric, and asks BLAS for half of it
     return out
 
 

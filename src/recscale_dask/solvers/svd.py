@@ -33,6 +33,7 @@ _SMALLEST = float(np.finfo(np.float64).tiny)
 _MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
 _COARSE = 1e-4
 _TINY = 1e-5  # of the largest singular value
+_ROOM = 8  # tolerance over the error of A'A v, for a residual that is measured by that
 _SETTLED = 0.4  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
 _SPREAD = 1e-2  # smallest value over largest that a Cholesky factor serves as well as a QR
 _LOOKED_AT = 8  # of the smallest wanted Ritz pairs, before all are
@@ -285,7 +286,10 @@ class _Engine:
         while not found.certificate.converged and self.operator.passes < self.limit - 1:
             # What A'A shows of small values is rounding relative to the largest. So look for the rest in
             # the complement of what is certified, where that is gone.
-            certified = int(np.argmin(found.certificate.residuals <= self.tol))
+            # Of vectors from float32 passes only those that leave no more of large values there than small ones allow.
+            values = found.values
+            allowed = self.tol * (values[-1] / values if dtype == np.float32 and values[-1] > 0 else 1.0)
+            certified = int(np.argmin(found.certificate.residuals <= allowed))
             if certified <= locked and dtype == np.float64 and not whole:
                 stagnant = True
                 break
@@ -532,7 +536,9 @@ def certify(
     largest = values[0] if positive[0] else 1.0
     against = np.where(positive, values, largest)
     images = algebra.times(back, w / against)  # A'u = A'A V w / s
-    tiny = np.flatnonzero(values <= _TINY * values[0])
+    # A'A v has an error of epsilon times the largest value squared, which has to be small against tol times the square.
+    small = max(_TINY, float(np.sqrt(_ROOM * _EPSILON / tol)))
+    tiny = np.flatnonzero(values <= small * values[0])
     if len(tiny):
         images[:, tiny] = operator.transpose(np.ascontiguousarray(left[:, tiny]))
     residuals = algebra.distances(images, right, values)
