@@ -149,7 +149,8 @@ def test_executor_may_be_open_already_and_stays_open():
 def test_without_a_name_the_hook_chooses_the_executor(manager):
     assert fit(executor=None).provenance["executor"] == "serial"
     assert (
-        fit(sp.random_array((2000, 500), density=0.5, rng=0), rank=8, executor=None).provenance["executor"] == "threads"
+        fit(sp.random_array((3000, 500), density=0.5, rng=0), rank=16, executor=None).provenance["executor"]
+        == "threads"
     )
     seen = []
 

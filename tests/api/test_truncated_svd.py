@@ -39,9 +39,9 @@ def wide_spectrum(dtype=np.float64):
 
 
 def several_blocks():
-    """A matrix of 120,000 values: a few blocks, that differ in their means."""
-    dense = np.random.default_rng(2).random((4000, 30))
-    return dense + np.linspace(0, 5, 4000)[:, None]
+    """A matrix of 240,000 values: a few blocks, that differ in their means."""
+    dense = np.random.default_rng(2).random((8000, 30))
+    return dense + np.linspace(0, 5, 8000)[:, None]
 
 
 def sparse_chunks(rows, heights, widths, make=sp.csr_array):

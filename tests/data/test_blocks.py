@@ -33,7 +33,7 @@ def test_blocks_of_even_rows_have_about_equal_values(length, n_rows):
 
 def test_small_matrix_is_one_block_and_a_medium_one_is_cut_for_a_few_workers():
     assert len(balanced_bounds(indptr_of([10] * 100))) == 2
-    assert len(balanced_bounds(indptr_of([100] * 1300))) - 1 == 3
+    assert len(balanced_bounds(indptr_of([100] * 2000))) - 1 == 3
     assert len(balanced_bounds(indptr_of([100] * 10_000))) - 1 == 4
     assert len(balanced_bounds(indptr_of([1000] * 20_000))) - 1 == 10
 

@@ -184,6 +184,7 @@ def test_from_dask_array_keeps_int_and_bool_numbers():
 
 def test_block_of_a_dask_array_carries_only_its_own_piece_of_the_graph(monkeypatch):
     monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
+    monkeypatch.setattr(blocks, "_SMALL_BLOCK_VALUES", 1 << 15)
     dense = np.random.default_rng(0).random((4000, 100))
     with dask.config.set(scheduler="sync"):
         matrix = UserItemMatrix.from_dask_array(da.from_array(dense, chunks=(250, 100)))

@@ -221,6 +221,7 @@ def everywhere():
 def _more_blocks(monkeypatch):
     """Cut small matrices into blocks enough for sums in several orders."""
     monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
+    monkeypatch.setattr(blocks, "_SMALL_BLOCK_VALUES", 1 << 15)
 
 
 @pytest.mark.usefixtures("_more_blocks")
