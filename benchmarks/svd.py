@@ -42,6 +42,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 import recscale_dask as rs
+from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
 from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.solvers.operator import BlockOperator
@@ -194,7 +195,7 @@ def dense(report: Report, inputs: Inputs) -> None:
     _speed_row(report, "dense", runs, peer, 2)
     wide = A.astype(np.float64)
     truth = np.sqrt(np.linalg.eigvalsh(wide.T @ wide)[-k:])
-    _certify(report, "dense", A, rs.UserItemMatrix.from_dask_array(x), tol, runs[OURS].result, truth)
+    _certify(report, "dense", A, DenseMatrix.from_dask_array(x).loaded(), tol, runs[OURS].result, truth)
 
 
 def executors(report: Report, inputs: Inputs) -> None:
