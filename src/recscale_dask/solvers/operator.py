@@ -141,6 +141,13 @@ class BlockOperator:
             back = self._fold(transpose_product, self._with_rows(means[:, None] / size), others[:, None], ", means")
             self.center = Center(means / size, others * size, back[:, 0])
 
+    @property
+    def removed(self) -> float:
+        """Norm of what centring subtracts: rounding is relative to that too, where little is left."""
+        if self.center is None:
+            return 0.0
+        return float(np.linalg.norm(self.center.rows) * np.linalg.norm(self.center.columns))
+
     def gram(self, basis: NDArray[Any]) -> NDArray[Any]:
         """Return ``A' A basis``, shape (n_columns, width), in the precision of `basis`."""
         image = self._fold(gram_product, self._blocks, basis, "")

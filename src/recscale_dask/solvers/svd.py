@@ -531,18 +531,18 @@ def certify(
     left *= signs
     right *= signs
     w *= signs
-    values[values <= max(len(left), len(right)) * _EPSILON * values[0]] = 0.0
+    size = max(float(values[0]), operator.removed)  # what rounding is relative to
+    values[values <= max(len(left), len(right)) * _EPSILON * size] = 0.0
     positive = values > 0
-    largest = values[0] if positive[0] else 1.0
-    against = np.where(positive, values, largest)
+    against = np.where(positive, values, values[0] if positive[0] else size or 1.0)
     images = algebra.times(back, w / against)  # A'u = A'A V w / s
     # A'A v has an error of epsilon times the largest value squared, which has to be small against tol times the square.
     small = max(_TINY, float(np.sqrt(_ROOM * _EPSILON / tol)))
-    tiny = np.flatnonzero(values <= small * values[0])
+    tiny = np.flatnonzero(values <= small * size)
     if len(tiny):
         images[:, tiny] = operator.transpose(np.ascontiguousarray(left[:, tiny]))
     residuals = algebra.distances(images, right, values)
     if not plain:  # else A v = s u by construction
         residuals = np.hypot(residuals, algebra.distances(algebra.times(image, w), left, values))
-    residuals = residuals / against + 32 * _EPSILON * largest / against
+    residuals = residuals / against + 32 * _EPSILON * (size or 1.0) / against
     return SingularTriplets(left, values, right, Certificate(residuals, tol, operator.passes)), images
