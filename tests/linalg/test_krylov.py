@@ -137,3 +137,119 @@ def test_start_of_zeros_or_dependent_columns_is_filled_up(algebra):
     for start in (np.zeros((N, 4)), np.ones((N, 4))):
         lanczos, _, _ = lanczos_for(np.linspace(1, 0.1, N), 3, algebra, start=start)
         np.testing.assert_allclose(run(lanczos)[0], np.linspace(1, 0.1, N)[:3], rtol=1e-10)
+
+
+# -- partial reorthogonalization -----------------------------------------------------------------------------
+
+SPECTRA = {
+    "flat": np.linspace(1, 0.1, 400),
+    "low rank": np.geomspace(1, 1e-3, 30),
+    "copies of low rank": np.concatenate([[1] * 40, np.linspace(0.99, 0.2, 100)]) ** 2,
+}
+STEEP = {
+    "steep": np.geomspace(1, 1e-8, 400),
+    "two above many": np.concatenate([[1, 0.5], np.full(398, 0.01) + np.linspace(0, 0.01, 398)]),
+}
+
+
+def grown(spectrum, algebra, dtype, *, basis_size=400, wanted=20, block_size=4):
+    """Return the solver of a diagonal matrix of order 400, and that matrix."""
+    matrix = np.zeros(400)
+    matrix[: len(spectrum)] = spectrum
+    lanczos = BlockLanczos(
+        lambda x: (matrix[:, None] * x).astype(x.dtype),
+        400,
+        wanted,
+        block_size=block_size,
+        basis_size=basis_size,
+        algebra=algebra,
+        rng=np.random.default_rng(0),
+        dtype=dtype,
+    )
+    return lanczos, matrix
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spectrum", SPECTRA.values(), ids=SPECTRA)
+@pytest.mark.parametrize("basis_size", [80, 400])
+def test_basis_stays_orthonormal_and_residuals_are_the_measured_ones(algebra, spectrum, dtype, basis_size):
+    lanczos, matrix = grown(spectrum, algebra, dtype, basis_size=basis_size)
+    epsilon = np.finfo(dtype).eps
+    for _ in range(60):
+        lanczos.step()
+        basis = lanczos._basis[:, : lanczos._size + lanczos._next].astype(np.float64)
+        # Half of the digits make Ritz values exact (Simon, 1984).
+        assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < epsilon**0.5
+        values, residuals = lanczos.ritz()
+        vectors = lanczos.vectors(len(values)).astype(np.float64)
+        measured = np.linalg.norm(matrix[:, None] * vectors - vectors * values, axis=0)
+        np.testing.assert_allclose(residuals, measured, atol=epsilon**0.45)
+        if lanczos.exhausted:
+            break
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_basis_of_a_flat_spectrum_keeps_seven_tenths_of_the_digits(algebra, dtype):
+    lanczos, _ = grown(SPECTRA["flat"], algebra, dtype)
+    while not lanczos.exhausted:
+        lanczos.step()
+        basis = lanczos._basis[:, : lanczos._size + lanczos._next].astype(np.float64)
+        assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < np.finfo(dtype).eps ** 0.7
+
+
+# Two steps without the far part of the basis would let rounding grow by (scale / smallest coupling)**2.
+@pytest.mark.parametrize(
+    ("spectrum", "dtype", "sizes"),
+    [
+        ("steep", np.float64, {"block_size": 8, "basis_size": 400}),
+        ("two above many", np.float32, {"block_size": 4, "basis_size": 80}),
+    ],
+)
+def test_basis_of_a_steep_spectrum_stays_orthonormal(algebra, spectrum, dtype, sizes):
+    lanczos, _ = grown(STEEP[spectrum], algebra, dtype, **sizes)
+    for _ in range(45):
+        lanczos.step()
+        basis = lanczos._basis[:, : lanczos._size + lanczos._next].astype(np.float64)
+        assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < np.finfo(dtype).eps ** 0.5
+
+
+def test_directions_that_vanish_between_full_reorthogonalizations_stay_out_of_the_basis(algebra):
+    # The rank ends at steps of any place in the cycle of those with and without.
+    for rank in range(1, 60):
+        lanczos, _ = grown(np.geomspace(1, 1e-2, rank), algebra, np.float64, wanted=70)
+        for _ in range(25):
+            lanczos.step()
+        basis = lanczos._basis[:, : lanczos._size + lanczos._next]
+        assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < 1e-8, rank
+        values, residuals = lanczos.ritz()
+        np.testing.assert_allclose(values[:rank], np.geomspace(1, 1e-2, rank), rtol=1e-9)
+        assert residuals.max() < 1e-10
+
+
+@pytest.mark.parametrize("wanted", [5, 60])
+@pytest.mark.parametrize("count", [1, 4, 5])
+@pytest.mark.parametrize("locked", [0, 3])
+def test_smallest_wanted_pairs_are_the_last_of_all_wanted_ones(algebra, wanted, count, locked):
+    matrix = 1 / np.arange(1.0, 401)
+    lanczos, again = (
+        BlockLanczos(
+            lambda x: matrix[:, None] * x,
+            400,
+            wanted,
+            block_size=8,
+            basis_size=390,
+            algebra=algebra,
+            rng=np.random.default_rng(0),
+            locked=np.eye(400)[:, :locked],
+        )
+        for _ in range(2)
+    )
+    while lanczos.size < 330:
+        lanczos.step()
+        again.step()
+        if lanczos.size >= wanted and lanczos.size % 64 < 8:
+            values, residuals = lanczos.smallest_wanted(count)  # before the others are extracted
+            all_values, all_residuals = again.ritz()
+            np.testing.assert_allclose(values, all_values[-count:], rtol=1e-9)
+            np.testing.assert_allclose(residuals, all_residuals[-count:], rtol=1e-6, atol=1e-14)
+    np.testing.assert_array_equal(lanczos.smallest_wanted(count)[0], lanczos.smallest_wanted(count)[0])

@@ -75,3 +75,70 @@ def test_matrices_without_rows_are_fine():
     with tall_algebra(1) as algebra:
         assert algebra.cross(empty, empty).tolist() == np.zeros((3, 3)).tolist()
         assert algebra.column_norms(empty).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("heights", [[64, 64, 64], [128, 64], [192], [64, 128]])
+def test_parts_whose_slabs_coincide_give_the_same_bits_as_one_array(heights):
+    tall, other, small = matrices(sum(heights), 7)
+    parts, others = (np.split(each, np.cumsum(heights)[:-1]) for each in (tall, other))
+    with single_threaded_blas(), tall_algebra(2) as algebra:
+        for found, expected in [
+            (algebra.cross(parts, others), algebra.cross(tall, other)),
+            (algebra.cross(parts, other), algebra.cross(tall, other)),
+            (algebra.times(parts, small), algebra.times(tall, small)),
+            (algebra.column_norms(parts), algebra.column_norms(tall)),
+            (
+                algebra.distances(parts, tall[:, ::-1], np.arange(7.0)),
+                algebra.distances(tall, tall[:, ::-1], np.arange(7.0)),
+            ),
+        ]:
+            assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("heights", [[1, 99], [0, 30, 70], [65, 35], [100], [100, 0]])
+def test_parts_of_any_height_are_one_matrix(heights):
+    tall, other, small = matrices(100, 7)
+    parts, others = (np.split(each, np.cumsum(heights)[:-1]) for each in (tall, other))
+    with tall_algebra(2) as algebra:
+        np.testing.assert_allclose(algebra.cross(parts, others), tall.T @ other, atol=1e-12)
+        np.testing.assert_allclose(algebra.times(parts, small), tall @ small, atol=1e-12)
+        np.testing.assert_allclose(algebra.column_norms(parts), np.linalg.norm(tall, axis=0), rtol=1e-12)
+        expected = np.linalg.norm(tall - tall[:, ::-1] * np.arange(7.0), axis=0)
+        turned = [part[:, ::-1] for part in parts]
+        np.testing.assert_allclose(algebra.distances(parts, turned, np.arange(7.0)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 1000])
+def test_distances_are_norms_of_differences(n):
+    left, right = matrices(n, 4)[0], matrices(n, 4, seed=1)[0]
+    scale = np.array([2.0, 0, -1, 1e-3])
+    with tall_algebra(2) as algebra:
+        expected = np.linalg.norm(left - right * scale, axis=0)
+        np.testing.assert_allclose(algebra.distances(left, right, scale), expected, rtol=1e-12)
+        assert algebra.distances(left, left, np.ones(4)).tolist() == [0] * 4
+
+
+def test_distances_of_float32_parts_are_nearly_those_of_float64():
+    left, right = matrices(1000, 4)[0], matrices(1000, 4, seed=1)[0]
+    with tall_algebra(1) as algebra:
+        rough = algebra.distances(left.astype(np.float32), right.astype(np.float32), np.ones(4))
+        np.testing.assert_allclose(rough, np.linalg.norm(left - right, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "width"), SHAPES)
+def test_signs_are_those_of_the_entries_of_largest_magnitude(n, width):
+    tall, _, _ = matrices(n, width)
+    with tall_algebra(2) as algebra:
+        expected = np.sign(tall[np.argmax(np.abs(tall), axis=0), range(width)])
+        np.testing.assert_array_equal(algebra.signs(tall), expected)
+        np.testing.assert_array_equal(algebra.signs(-tall), -expected)
+
+
+def test_sign_of_equal_magnitudes_is_that_of_the_first():
+    tall = np.zeros((200, 5))
+    tall[[10, 150], 0] = -2, 2  # in different slabs
+    tall[[10, 150], 1] = 2, -2
+    tall[[10, 11], 2] = -2, 2
+    tall[[10, 11, 199], 3] = -1, 1, -2
+    with tall_algebra(2) as algebra:
+        assert algebra.signs(tall).tolist() == [-1, 1, -1, -1, 1]

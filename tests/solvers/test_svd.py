@@ -1,6 +1,7 @@
 import pickle
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -11,11 +12,16 @@ from scipy.sparse.linalg import svds as scipy_svds
 import recscale_dask as rs
 from recscale_dask import UserItemMatrix
 from recscale_dask.data import blocks
+from recscale_dask.data import dense as dense_module
+from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
+from recscale_dask.linalg.krylov import BlockLanczos
+from recscale_dask.solvers import svd
 from recscale_dask.solvers.svd import SVDSolver, singular_triplets
+from recscale_dask.solvers.svd_plan import plan_svd
 from recscale_dask.testing.matrices import checkerboard, planted_low_rank
 
 SHAPES = [(300, 40), (40, 300), (100, 100), (5, 3), (3, 5), (2, 2), (400, 180), (180, 400), (300, 300), (7, 600)]
@@ -162,6 +168,26 @@ def test_warm_start_takes_fewer_passes():
     assert warm.certificate.passes < cold.certificate.passes
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [((3000, 2000), np.float32), ((2000, 3000), np.float64)])
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_vectors_of_a_slightly_changed_matrix_save_passes(shape, dtype, tol):
+    rows = random_sparse(shape, 0.01) @ sp.diags_array(np.linspace(3, 1, shape[1]))
+    changed = rows.copy()
+    changed.data *= 1 + 1e-3 * np.random.default_rng(1).standard_normal(changed.nnz)
+    earlier = triplets(rows.astype(dtype), 20, tol=tol)
+    fresh = triplets(changed.astype(dtype), 20, tol=tol)
+    warm = triplets(changed.astype(dtype), 20, tol=tol, start=earlier.right)
+    assert fresh.plan.method == warm.plan.method == "block Lanczos"
+    assert warm.certificate.passes <= 0.75 * fresh.certificate.passes
+    assert warm.certificate.converged
+    assert warm.certificate.max_residual <= tol
+    np.testing.assert_allclose(warm.values, fresh.values, rtol=max(10 * tol**2, 1e-10))
+    u, s, vh = rs.svds(changed.astype(dtype), k=20, tol=tol, v0=earlier.right)
+    assert len(s) == 20
+    np.testing.assert_allclose(s[::-1], fresh.values, rtol=1e-5)
+    assert (u.shape, vh.shape) == ((shape[0], 20), (20, shape[1]))
+
+
 def test_too_few_passes_are_warned_about_and_certified():
     matrix = random_sparse((600, 600))
     with pytest.warns(NotConvergedWarning, match="have a residual above tol=1e-06 after 2 passes"):
@@ -221,7 +247,8 @@ def everywhere():
 def _more_blocks(monkeypatch):
     """Cut small matrices into blocks enough for sums in several orders."""
     monkeypatch.setattr(blocks, "_SMALL_BLOCKS", 8)
-    monkeypatch.setattr(blocks, "_SMALL_BLOCK_VALUES", 1 << 15)
+    monkeypatch.setattr(blocks, "_SMALL_BLOCK_VALUES", 1 << 12)
+    monkeypatch.setattr(dense_module, "_SMALL_BLOCK_VALUES", 1 << 12)
 
 
 @pytest.mark.usefixtures("_more_blocks")
@@ -245,6 +272,62 @@ def test_tiny_values_are_certified_with_the_same_bytes_everywhere(everywhere):
     assert matrix.n_blocks >= 8
     found = [singular_triplets(matrix, 8, tol=1e-6, executor=each) for each in everywhere.values()]
     assert len({each.left.tobytes() + each.certificate.residuals.tobytes() for each in found}) == 1
+
+
+def steep(n_rows, n_columns):
+    """A matrix whose small values float32 passes cannot see."""
+    rng = np.random.default_rng(3)
+    values = np.concatenate([np.geomspace(1, 1e-4, 40), np.full(n_columns - 40, 1e-6)])
+    dense = rng.standard_normal((n_rows, n_columns)) * values
+    return dense @ np.linalg.qr(rng.standard_normal((n_columns, n_columns)))[0]
+
+
+WAYS = {
+    "float32 passes": (np.float32, {"block_size": 16, "tol": 1e-3}),
+    "float64 passes": (np.float64, {"block_size": 16, "tol": 1e-8}),
+    "whole Gram matrix": (np.float32, {"tol": 1e-3}),
+    "centred": (np.float32, {"block_size": 16, "tol": 1e-3, "center": "users"}),
+    "centred, whole Gram matrix": (np.float64, {"tol": 1e-6, "center": "items"}),
+}
+
+
+@pytest.mark.usefixtures("_more_blocks")
+@pytest.mark.parametrize("way", [*WAYS, "too coarse"])
+@pytest.mark.parametrize("make", [DenseMatrix.from_numpy, UserItemMatrix.from_scipy], ids=["dense", "sparse"])
+def test_every_way_to_the_triplets_has_the_same_bytes_everywhere(everywhere, monkeypatch, make, way):
+    if way == "too coarse":
+        dtype, options, dense = np.float32, {"block_size": 8, "tol": 1e-3}, steep(2000, 400)
+    else:
+        (dtype, options), dense = WAYS[way], abs(random_sparse((5000, 40), 0.25).toarray())
+    matrix = make(dense.astype(dtype))
+    assert matrix.n_blocks >= 8
+    dtypes = []
+
+    def lanczos(*args, **kwargs):
+        dtypes.append(kwargs["dtype"])
+        return BlockLanczos(*args, **kwargs)
+
+    def whole(*args, **kwargs):
+        return replace(plan_svd(*args, **kwargs), method="whole Gram matrix")
+
+    monkeypatch.setattr(svd, "BlockLanczos", lanczos)
+    if "block_size" not in options:
+        monkeypatch.setattr(svd, "plan_svd", whole)
+    k = 40 if way == "too coarse" else 8
+    found = {name: singular_triplets(matrix, k, executor=each, **options) for name, each in everywhere.items()}
+    one = found["serial"]
+    assert one.certificate.converged
+    assert one.plan.method == ("block Lanczos" if "block_size" in options else "whole Gram matrix")
+    assert one.plan.dtype == np.dtype(dtype).name
+    searches = {"too coarse": [np.float32, np.float64], "float64 passes": [np.float64]}.get(way, [np.float32])
+    each = len(dtypes) // len(everywhere)
+    assert dtypes == dtypes[:each] * len(everywhere)
+    assert dtypes[:each][:2] == (searches if "block_size" in options else [])
+    digests = {
+        name: [each.tobytes() for each in (f.left, f.values, f.right, f.certificate.residuals)]
+        for name, f in found.items()
+    }
+    assert all(digest == digests["serial"] for digest in digests.values()), digests.keys()
 
 
 def test_order_of_rows_does_not_matter_beyond_rounding():

@@ -32,7 +32,8 @@ def test_any_plan_can_be_carried_out(problem):
     n = min(shape)
     assert plan.side == ("rows" if shape[0] < shape[1] else "columns")
     assert plan.method in ("block Lanczos", "whole Gram matrix")
-    assert plan.dtype == ("float32" if dtype == np.float32 and tol >= 1e-6 and not flags["double"] else "float64")
+    coarse = 1e-6 if nnz >= 1 << 18 else 1e-4  # of a small matrix a second try would cost more than float64
+    assert plan.dtype == ("float32" if dtype == np.float32 and tol >= coarse and not flags["double"] else "float64")
     assert 1 <= plan.block_size <= n
     assert min(n, 2 * k) <= plan.basis_size <= n
     assert plan.passes >= 2

@@ -14,7 +14,7 @@ from recscale_dask.linalg.tall import TallAlgebra
 
 _FEW = 256  # order up to which all Ritz pairs are had in no time
 _MANY = 1000  # order from which on a part of the eigenvectors is had in less time than all
-_DRIFT = 0.7  # power of epsilon: basis vectors so far from orthogonal do no harm yet
+_DRIFT = 0.6  # power of epsilon: basis vectors so far from orthogonal do no harm yet
 
 
 class BlockLanczos:
@@ -95,7 +95,9 @@ class BlockLanczos:
         self._next = width  # width of the block behind the first `_size` columns
         self._directions = width  # that the search started from
         self._tail = np.zeros((width, width))  # coupling of the last block with that one
-        self._since = 0  # step from which on the far part of the basis is removed in two steps of four
+        self._to_skip = 0  # steps to come that leave the far part of the basis alone
+        self._removed = 0  # steps in a row, up to now, that removed it
+        self._growing = False  # whether that was too seldom
         self._near = 0  # first basis vector of which the next image has more than rounding
 
     @property
@@ -165,16 +167,11 @@ class BlockLanczos:
                 block = orthonormalize(self._algebra, block, known, scale=0.0, rng=self._rng).columns
                 tail = self._algebra.cross(block, rest)
         else:
-            # In exact arithmetic the image is orthogonal to all but the last two blocks. What rounding adds to that
-            # grows from step to step, through the two blocks that the next one is made of. So two steps remove
-            # it, and two do not (partial reorthogonalization: Simon, 1984), unless what is found grows too fast, or
-            # vectors are locked: beside these, rounding is relative to what was locked.
-            far = (self.steps - self._since) % 4 < 2
+            far = self._to_skip == 0
             block, coupling, tail, drift = orthonormalize(
                 self._algebra, image, known, scale=self._scale, rng=self._rng, near=self._near, far=far
             )
-            if far and (self._locked or drift > self.epsilon**_DRIFT):
-                self._since = self.steps
+            self._schedule(far, drift)
         self.steps += 1
         # Parts in the far basis are what rounding brought in. Without them the projection is, to working precision,
         # that on an orthonormal basis of the same space, although the one at hand is less orthogonal (Simon, 1984).
@@ -184,6 +181,28 @@ class BlockLanczos:
         self._projected[old:new, old:new] = (corner + corner.T) / 2
         self._basis[:, new : new + width] = block
         self._size, self._next, self._tail, self._near = new, width, tail, old
+
+    def _schedule(self, far: bool, drift: float) -> None:
+        """Decide in how many of the next steps the far part of the basis is left alone.
+
+        In exact arithmetic an image is orthogonal to all but the last two blocks. What rounding adds to that grows by
+        some factor a step, through the two blocks that the next one is made of. So two steps in a row
+        remove it (partial reorthogonalization: Simon, 1984), and what the second of them finds tells the factor.
+        Beside locked vectors, where rounding is relative to what was locked, no step is left out.
+        """
+        if not far:
+            self._to_skip -= 1
+            return
+        limit = self.epsilon**_DRIFT
+        if self._near == 0 or self._locked:
+            return
+        if drift > limit:
+            self._growing = True  # the factor was more than it seemed
+        self._removed += 1
+        if self._removed >= 2 and not self._growing:
+            factor = max(1.0, drift / self.epsilon)
+            self._to_skip = next((skips for skips in (2, 1) if drift * factor**skips <= limit), 0)
+            self._removed = 0 if self._to_skip else 2
 
     def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the largest Ritz values, descending, and the norm of each one's residual.
@@ -257,4 +276,5 @@ class BlockLanczos:
         self._basis[:, kept.stop : kept.stop + self._next] = newest
         self._projected[:] = 0
         self._projected[range(kept.start, kept.stop), range(kept.start, kept.stop)] = self._values[:keep]
-        self._size, self._near, self._since = kept.stop, self._locked, self.steps
+        self._size, self._near = kept.stop, self._locked
+        self._to_skip, self._removed, self._growing = 0, 0, False

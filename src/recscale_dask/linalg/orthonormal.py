@@ -11,6 +11,7 @@ from recscale_dask.linalg.tall import TallAlgebra
 
 _ROUNDS = 5
 _LITTLE = 0.1
+_SHRUNK = 0.4  # power of epsilon: columns that shrink by more are far from orthogonal to the rest of the basis
 _WELL_CONDITIONED = 1e-6  # smallest eigenvalue of a correlation matrix that may be divided by, in float64
 
 
@@ -97,7 +98,7 @@ def orthonormalize(
             factor = step @ factor
             # Random directions are far from orthogonal to all of the basis, and what little is left of a column
             # of the size of `scale` is largely rounding, in all directions too.
-            fresh = fresh or replaced or (number == 0 and smallest < np.sqrt(epsilon) * scale)
+            fresh = fresh or replaced or (number == 0 and smallest < epsilon**_SHRUNK * scale)
         # Unit columns of which little had to be removed are orthonormal after that: twice is enough.
         if number and max(removed, error) <= _LITTLE and not replaced:
             break
