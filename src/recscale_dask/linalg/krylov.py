@@ -93,6 +93,7 @@ class BlockLanczos:
         first = orthonormalize(algebra, first, self._basis[:, : self._size], scale=0.0, rng=rng).columns
         self._basis[:, self._size : self._size + width] = first
         self._next = width  # width of the block behind the first `_size` columns
+        self._newest: NDArray[Any] | None = None  # that block by rows, if it is at hand
         self._directions = width  # that the search started from
         self._tail = np.zeros((width, width))  # coupling of the last block with that one
         self._to_skip = 0  # steps to come that leave the far part of the basis alone
@@ -143,6 +144,7 @@ class BlockLanczos:
         fresh = self._rng.standard_normal((self._n, count)).astype(self._basis.dtype)
         fresh = orthonormalize(self._algebra, fresh, known, scale=0.0, rng=self._rng).columns
         self._basis[:, end : end + count] = fresh
+        self._newest = None
         self._tail = np.pad(self._tail, ((0, count), (0, 0)))
         self._next += count
         self._directions += count
@@ -152,7 +154,9 @@ class BlockLanczos:
         if self._size + 2 * self._next > self._capacity and self._size + self._next < self._n:
             self._restart()
         old, new = self._size, self._size + self._next
-        image = self._apply(np.ascontiguousarray(self._basis[:, old:new]))
+        if self._newest is None:
+            self._newest = np.ascontiguousarray(self._basis[:, old:new])
+        image = self._apply(self._newest)
         norms = self._algebra.column_norms(image)
         self._scale = max(self._scale, float(norms.max(initial=0.0)))
         width = min(self._next, self._n - new)
@@ -179,7 +183,8 @@ class BlockLanczos:
         self._projected[old:new, self._near : new] = coupling[self._near :].T
         corner = coupling[old:new]
         self._projected[old:new, old:new] = (corner + corner.T) / 2
-        self._basis[:, new : new + width] = block
+        self._algebra.copy(self._basis[:, new : new + width], block)
+        self._newest = block
         self._size, self._next, self._tail, self._near = new, width, tail, old
 
     def _schedule(self, far: bool, drift: float) -> None:

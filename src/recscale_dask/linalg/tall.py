@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SLAB_ROWS = 4096
+_CACHED_ROWS = 128  # of a few hundred columns, for what is used again at once
 _WORTH_THREADS = 1 << 20  # numbers in a matrix from which on threads do not cost more than they bring
 
 Matrix = NDArray[Any]
@@ -49,7 +50,10 @@ class TallAlgebra:
         small = small.astype(result.dtype, copy=False)
 
         def work(slab: Matrix, target: Matrix) -> None:
-            target[:] = slab @ small
+            if out is None:
+                np.matmul(slab, small, out=target)
+            else:
+                target[:] = slab @ small
 
         self._over(work, slabs, _slabs(result, like=slabs))
         return result
@@ -63,6 +67,14 @@ class TallAlgebra:
 
         self._over(work, _slabs(tall), _slabs(target))
 
+    def copy(self, target: Matrix, source: Matrix) -> None:
+        """Copy a matrix, such as rows into columns, slab by slab: each in the cache."""
+
+        def work(part: Matrix, slab: Matrix) -> None:
+            part[:] = slab
+
+        self._over(work, _slabs(target), _slabs(source))
+
     def column_norms(self, tall: Tall) -> NDArray[np.float64]:
         """Return the Euclidean norm of each column."""
         slabs = _slabs(tall)
@@ -74,8 +86,12 @@ class TallAlgebra:
         """Return the Euclidean norm of each column of ``left - right diag(scale)``."""
 
         def work(a: Matrix, b: Matrix) -> Any:
-            difference = a - b * scale
-            return np.einsum("ij,ij->j", difference, difference)
+            squares = np.zeros(len(scale))
+            for first in range(0, len(a), _CACHED_ROWS):
+                difference = b[first : first + _CACHED_ROWS] * scale
+                difference -= a[first : first + _CACHED_ROWS]
+                squares += np.einsum("ij,ij->j", difference, difference)
+            return squares
 
         norms: NDArray[np.float64] = np.sqrt(np.sum(self._over(work, _slabs(left), _slabs(right)), axis=0))
         return norms

@@ -124,7 +124,9 @@ class SVDSolver(Solver):
             basis_size=self.basis_size,
         )
         roots = np.sqrt(found.values)
-        users, items = found.left * roots, found.right * roots
+        users, items = found.left, found.right
+        users *= roots  # in place: they are as large as all that is returned
+        items *= roots
         if found.center is not None:
             user_means, item_means = found.center.balanced()
             users, items = np.column_stack([users, user_means]), np.column_stack([items, item_means])
