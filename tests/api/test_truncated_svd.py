@@ -179,8 +179,9 @@ def test_every_kind_of_data_gives_the_same_answer(kind):
     X = KINDS[kind](dense)
     expected, svd = rs.TruncatedSVD(3).fit(dense), rs.TruncatedSVD(3)
     both = svd.fit_transform(X), svd.transform(X)
-    np.testing.assert_array_equal(svd.components_, expected.components_)
-    np.testing.assert_array_equal(svd.explained_variance_ratio_, expected.explained_variance_ratio_)
+    # Products of dense rows are by BLAS, others by our kernels: equal to rounding.
+    np.testing.assert_allclose(svd.components_, expected.components_, atol=1e-12)
+    np.testing.assert_allclose(svd.explained_variance_ratio_, expected.explained_variance_ratio_, rtol=1e-12)
     for reduced in both:
         assert isinstance(reduced, da.Array if kind.startswith("Dask") else np.ndarray)
         np.testing.assert_allclose(np.asarray(reduced), dense @ expected.components_.T, atol=1e-12)

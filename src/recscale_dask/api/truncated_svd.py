@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.api.fitting import as_matrix
+from recscale_dask.api.fitting import as_matrix, as_rows
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
+from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
@@ -273,7 +274,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if self.algorithm not in _ALGORITHMS:
             raise OptionError(f"algorithm must be one of {', '.join(_ALGORITHMS)}; got {self.algorithm!r}")
         wanted = whole_number(self.n_components, "n_components")
-        matrix = as_matrix(X).loaded()
+        matrix = as_rows(X)
         n_samples, n_features = matrix.shape
         if not n_samples:
             raise DataError(f"found 0 samples (shape {matrix.shape}); at least 1 is required.")
@@ -332,7 +333,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return {**super().__getstate__(), "executor": executor}
 
 
-def _request(purpose: str, matrix: UserItemMatrix, rank: int) -> ExecutorRequest:
+def _request(purpose: str, matrix: UserItemMatrix | DenseMatrix, rank: int) -> ExecutorRequest:
     n_users, n_items = matrix.shape
     return ExecutorRequest(purpose=purpose, n_users=n_users, n_items=n_items, n_stored=matrix.nnz, rank=rank)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra
 
-_FEW = 256  # order up to which all Ritz pairs are had in no time
+_FEW = 96  # order up to which all Ritz pairs are had in no time
 _MANY = 1000  # order from which on a part of the eigenvectors is had in less time than all
 _DRIFT = 0.6  # power of epsilon: basis vectors so far from orthogonal do no harm yet
 

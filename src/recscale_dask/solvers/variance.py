@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.data.blocks import Block
+from recscale_dask.data.dense import DenseBlock, DenseMatrix, RowBlock
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.weighting import column_sums
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
+from recscale_dask.solvers.products import sums
+
+_PIECES = 64  # of a dense block, so that what is computed of one is small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,7 @@ class ColumnMoments:
     squares: float
 
 
-def column_moments(matrix: UserItemMatrix) -> ColumnMoments:
+def column_moments(matrix: UserItemMatrix | DenseMatrix) -> ColumnMoments:
     """Return the moments of the columns of a matrix with at least one row, in one read of its blocks.
 
     Blocks are read in this process and added in the tree of `fold_blocks`, so the result does not depend on
@@ -48,15 +50,18 @@ def column_moments(matrix: UserItemMatrix) -> ColumnMoments:
     return moments
 
 
-def total_variance(matrix: UserItemMatrix) -> float:
+def total_variance(matrix: UserItemMatrix | DenseMatrix) -> float:
     """Return the sum over the columns of their variance, ``numpy.var(matrix, axis=0).sum()``."""
     moments = column_moments(matrix)
     return moments.squares / moments.n_rows
 
 
-def moments_of_block(block: Block) -> ColumnMoments:
+def moments_of_block(block: RowBlock) -> ColumnMoments:
     """Return the moments of one block: a task for `fold_blocks`."""
-    means = column_sums(block) / max(1, block.n_rows)
+    means = sums(block)[1] / max(1, block.n_rows)
+    if isinstance(block, DenseBlock):
+        squares = sum(float(np.square(row - means).sum()) for row in np.array_split(block.values, _PIECES))
+        return ColumnMoments(block.n_rows, means, squares)
     empty = block.n_rows - np.bincount(block.indices, minlength=block.n_columns)
     stored = np.square(block.values - means[block.indices]).sum()
     return ColumnMoments(block.n_rows, means, float(stored + empty @ np.square(means)))
