@@ -33,6 +33,7 @@ from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.types import Combine, Task
 
 _BIG = 1 << 20  # bytes above this are scattered: a graph above 10 MB makes Dask warn (distributed 8814)
+_FEW_WORKERS = 8
 _POLL = 1.0  # seconds between two looks at whether anybody is left to wait for
 _RESULT_TIMEOUT = 600.0  # seconds for a finished result to arrive; its worker counts as dead after that
 
@@ -143,7 +144,11 @@ class DaskExecutor(Executor):
             self._exchange = exchange
         else:
             exchange.close()
-        self.capabilities = replace(self.capabilities, shared_files=self._exchange is not None)
+        # A few results in shared files are added here in less time than workers are told to.
+        shared = self._exchange is not None
+        self.capabilities = replace(
+            self.capabilities, shared_files=shared, folds=not (shared and self.parallelism <= _FEW_WORKERS)
+        )
 
     def _connect(self) -> Client:
         if self._callers_client is not None:
