@@ -43,11 +43,11 @@ class TallAlgebra:
         return np.sum(np.asarray(parts, np.float64), axis=0) if parts else np.zeros(shape)
 
     def times(self, tall: Tall, small: Matrix, out: Matrix | None = None) -> Matrix:
-        """Return ``tall small`` in the precision of `tall`; `out` may be columns of `tall` itself."""
+        """Return ``tall small``, computed in the precision of `tall`; `out` may be columns of `tall` itself."""
         slabs = _slabs(tall)
         n_rows = sum(len(slab) for slab in slabs)
         result = out if out is not None else np.empty((n_rows, small.shape[1]), slabs[0].dtype)
-        small = small.astype(result.dtype, copy=False)
+        small = small.astype(slabs[0].dtype, copy=False)
 
         def work(slab: Matrix, target: Matrix) -> None:
             if out is None:

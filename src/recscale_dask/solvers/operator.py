@@ -38,6 +38,8 @@ from recscale_dask.types import Recipe, Task
 _RANGES = {4: (1e-10, 1e12), 8: (1e-120, 1e140)}
 _WHOLE_RANGE = (1e-20, 1e25)  # of the whole of A'A, which is not squared, and added in float64
 
+_WIDTH = 128  # most columns of a product in float64
+
 CENTERS = ("items", "users", "global")
 """What can be subtracted: the mean of each column, of each row, or of all entries, zeros among them."""
 
@@ -183,20 +185,33 @@ class BlockOperator:
         return gram
 
     def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return ``A basis`` of shape (n_rows, width) as one array per block, and ``A' A basis``."""
-        self.passes += 1
-        parts, back = fold_blocks(
-            self._executor,
-            image_and_gram,
-            self._blocks,
-            {"basis": self._layout(self._scaled(basis))},
-            combine=join_images,
-            label=f"svd pass {self.passes}, certificate",
-            observer=self._observer,
-        )
+        """Return ``A basis`` of shape (n_rows, width) as one array per block, and ``A' A basis``.
+
+        In one pass for each `_WIDTH` columns: partial sums of more would take memory for nothing.
+        """
         width = basis.shape[1]
-        image = [part[:, :width] for part in parts]
-        back = self._scaled(self._plain(back, width))
+        back = np.empty_like(basis)
+        heights = np.diff(self._bounds)
+        image = [np.empty((height, width)) for height in heights] if width > _WIDTH else []
+        for first in range(0, width, _WIDTH):
+            columns = slice(first, min(first + _WIDTH, width))
+            self.passes += 1
+            parts, product = fold_blocks(
+                self._executor,
+                image_and_gram,
+                self._blocks,
+                {"basis": self._layout(self._scaled(basis[:, columns]))},
+                combine=join_images,
+                label=f"svd pass {self.passes}, certificate",
+                observer=self._observer,
+            )
+            count = columns.stop - columns.start
+            back[:, columns] = self._scaled(self._plain(product, count))
+            if width <= _WIDTH:
+                image = [part[:, :count] for part in parts]
+            else:
+                for whole, part in zip(image, parts, strict=True):
+                    whole[:, columns] = part[:, :count]
         if self.center is not None:
             u, w, a = self.center.rows, self.center.columns, self.center.image
             on_w = w @ basis

@@ -342,7 +342,7 @@ class _Engine:
         if dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
             search.look_at = 0 if given or largest else plan.passes // 2
         search.run(lambda: self.operator.passes)
-        vectors = lanczos.vectors(wanted).astype(np.float64, copy=False)
+        vectors = lanczos.vectors(wanted)
         if locked is not None:
             vectors = np.concatenate([locked, vectors], axis=1)
         return vectors, not search.too_coarse
@@ -498,7 +498,7 @@ def certify(
     operator : BlockOperator
         The matrix A.
     vectors : ndarray of shape (n_columns, k)
-        V, orthonormal to single precision at least.
+        V, orthonormal to single precision at least; overwritten.
     sign_left : bool
         Whether the left vectors get the signs that are promised of right ones.
 
@@ -528,7 +528,7 @@ def certify(
         x, values, wt = np.linalg.svd(r @ straight)
         w = straight @ wt.T
         left = algebra.times(q, x)
-    right = algebra.times(vectors, w)
+    right = algebra.times(vectors, w, out=vectors)
     signs = algebra.signs(left if sign_left else right)
     left *= signs
     right *= signs
@@ -537,7 +537,7 @@ def certify(
     values[values <= max(len(left), len(right)) * _EPSILON * size] = 0.0
     positive = values > 0
     against = np.where(positive, values, values[0] if positive[0] else size or 1.0)
-    images = algebra.times(back, w / against)  # A'u = A'A V w / s
+    images = algebra.times(back, w / against, out=back)  # A'u = A'A V w / s
     # A'A v has an error of epsilon times the largest value squared, which has to be small against tol times the square.
     small = max(_TINY, float(np.sqrt(_ROOM * _EPSILON / tol)))
     tiny = np.flatnonzero(values <= small * size)
