@@ -24,6 +24,7 @@ from recscale_dask.errors import DataError, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.linalg.tall import transposed
 from recscale_dask.model import Certificate
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.svd import singular_triplets
@@ -312,7 +313,7 @@ def svds(
     if not return_singular_vectors:
         return s
     u = np.ascontiguousarray(found.left[:, ::-1], dtype) if return_singular_vectors != "vh" else None
-    vh = np.ascontiguousarray(found.right[:, ::-1].T, dtype) if return_singular_vectors != "u" else None
+    vh = transposed(found.right[:, ::-1], dtype) if return_singular_vectors != "u" else None
     certificate = found.certificate
     ascending = Certificate(certificate.residuals[::-1], certificate.tol, certificate.passes)
     return SVDResult(u, s, vh, ascending)

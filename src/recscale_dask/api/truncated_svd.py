@@ -18,6 +18,7 @@ from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError, OptionError, PackageMissing
 from recscale_dask.execution.contract import Executor
 from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.linalg.tall import transposed
 from recscale_dask.model import Certificate
 from recscale_dask.scoring.projection import projected_array, projected_blocks
 from recscale_dask.solvers.svd import singular_triplets
@@ -302,7 +303,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         variance = reduced.var(axis=0)
         with np.errstate(invalid="ignore"):  # nothing varies: 0 / 0
             ratio = variance / total_variance(matrix)
-        self.components_ = np.ascontiguousarray(found.right.T, dtype)
+        self.components_ = transposed(found.right, dtype)
         self.explained_variance_ = variance.astype(dtype)
         self.explained_variance_ratio_ = ratio.astype(dtype)
         self.singular_values_ = found.values.astype(dtype)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 _SLAB_ROWS = 4096
 _CACHED_ROWS = 128  # of a few hundred columns, for what is used again at once
@@ -21,7 +22,10 @@ _WORTH_THREADS = 1 << 20  # numbers in a matrix from which on threads do not cos
 
 Matrix = NDArray[Any]
 Tall: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
-"""A matrix with many rows: in one array, or as arrays of rows that follow one another."""
+"""A matrix with many rows: in one array, or as arrays of rows that follow one another.
+
+Two matrices of one operation come in the same way.
+"""
 
 
 class TallAlgebra:
@@ -133,6 +137,14 @@ class TallAlgebra:
         return q, r
 
 
+def transposed(tall: Matrix, dtype: DTypeLike) -> Matrix:
+    """Return the transpose of a matrix with many rows; piece by piece, because at once takes several times as long."""
+    result = np.empty(tall.shape[::-1], dtype)
+    for start in range(0, len(tall), _CACHED_ROWS):
+        result[:, start : start + _CACHED_ROWS] = tall[start : start + _CACHED_ROWS].T
+    return result
+
+
 def _slabs(tall: Tall, like: Sequence[Matrix] | None = None) -> list[Matrix]:
     """Return views of rows: as many as a slab has, or as the slabs of another matrix have."""
     if like is not None:
@@ -140,7 +152,16 @@ def _slabs(tall: Tall, like: Sequence[Matrix] | None = None) -> list[Matrix]:
         ends = np.cumsum([len(slab) for slab in like]).tolist()
         return [tall[end - len(slab) : end] for end, slab in zip(ends, like, strict=True)]
     parts = [tall] if isinstance(tall, np.ndarray) else tall
-    return [part[a : a + _SLAB_ROWS] for part in parts for a in range(0, max(1, len(part)), _SLAB_ROWS)]
+    return [part[slab] for part in parts for slab in _even_slabs(len(part))]
+
+
+def _even_slabs(n_rows: int) -> list[slice]:
+    """Return slices of about equal length, as many as two or four threads can share evenly."""
+    count = max(1, -(-n_rows // _SLAB_ROWS))
+    if count > 1:
+        count += -count % 4
+    ends = [n_rows * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.linalg import kernels
+from recscale_dask.linalg.tall import Tall
 from recscale_dask.solvers.products import (
     BlockWithRows,
     gram_product,
@@ -184,15 +185,15 @@ class BlockOperator:
             gram += (u @ u) * np.outer(w, w) - cross - cross.T
         return gram
 
-    def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return ``A basis`` of shape (n_rows, width) as one array per block, and ``A' A basis``.
+    def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[Tall, NDArray[np.float64]]:
+        """Return ``A basis`` of shape (n_rows, width), as one array or one per block, and ``A' A basis``.
 
         In one pass for each `_WIDTH` columns: partial sums of more would take memory for nothing.
         """
         width = basis.shape[1]
         back = np.empty_like(basis)
-        heights = np.diff(self._bounds)
-        image = [np.empty((height, width)) for height in heights] if width > _WIDTH else []
+        joined = np.empty((self.n_rows, width)) if width > _WIDTH else None
+        image = [] if joined is None else [joined[i:j] for i, j in pairwise(self._bounds)]
         for first in range(0, width, _WIDTH):
             columns = slice(first, min(first + _WIDTH, width))
             self.passes += 1
@@ -207,7 +208,7 @@ class BlockOperator:
             )
             count = columns.stop - columns.start
             back[:, columns] = self._scaled(self._plain(product, count))
-            if width <= _WIDTH:
+            if joined is None:
                 image = [part[:, :count] for part in parts]
             else:
                 for whole, part in zip(image, parts, strict=True):
@@ -216,9 +217,10 @@ class BlockOperator:
             u, w, a = self.center.rows, self.center.columns, self.center.image
             on_w = w @ basis
             image = [part - np.outer(u[i:j], on_w) for part, (i, j) in zip(image, pairwise(self._bounds), strict=True)]
+            joined = None
             on_u = sum(u[i:j] @ part for part, (i, j) in zip(image, pairwise(self._bounds), strict=True))
             back -= np.outer(a, on_w) + np.outer(w, on_u)
-        return image, back
+        return image if joined is None else joined, back
 
     def transpose(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``A' rows`` of shape (n_columns, width)."""

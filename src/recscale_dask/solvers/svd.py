@@ -521,10 +521,10 @@ def certify(
         # products, without a QR, and as they are scaled to length 1, small values keep their accuracy.
         x, values, wt = np.linalg.svd((np.linalg.cholesky(cosines).T * norms) @ straight)
         w = straight @ wt.T
-        left = algebra.times(image, w / values)
+        left = algebra.times(image, w / values, out=image if isinstance(image, np.ndarray) else None)
     else:
         # Q is orthonormal whatever the rank.
-        q, r = algebra.qr(np.concatenate(image))
+        q, r = algebra.qr(image if isinstance(image, np.ndarray) else np.concatenate(image))
         x, values, wt = np.linalg.svd(r @ straight)
         w = straight @ wt.T
         left = algebra.times(q, x)
