@@ -10,16 +10,16 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
-from recscale_dask.data.dense import DenseBlock, DenseMatrix, RowBlock
+from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.data.sparse import is_sparse
 from recscale_dask.errors import DataError, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -158,7 +158,7 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
         return UserItemMatrix.from_interactions(matrix)
     if _is_dask(matrix):
         return UserItemMatrix.from_dask_array(matrix)
-    if sp.issparse(matrix) or isinstance(matrix, np.ndarray) or hasattr(matrix, "to_scipy_sparse"):
+    if is_sparse(matrix) or isinstance(matrix, np.ndarray):
         return UserItemMatrix.from_scipy(matrix)
     raise DataError(
         f"expected a UserItemMatrix, Interactions, or a SciPy sparse, NumPy or Dask array; got "
@@ -329,13 +329,9 @@ def _start_vectors(matrix: UserItemMatrix | DenseMatrix, v0: Any) -> NDArray[np.
     if len(start) == n_columns:
         return start
     blocks = (source.load() for source in matrix.sources)
-    images = [_array_of(block).T @ start[block.start : block.stop] for block in blocks]
+    images = [array_of(block).T @ start[block.start : block.stop] for block in blocks]
     right: NDArray[np.float64] = np.sum(images, axis=0)
     return right
-
-
-def _array_of(block: RowBlock) -> Any:
-    return block.values if isinstance(block, DenseBlock) else block.to_scipy()
 
 
 def _plain(value: Any) -> Any:

@@ -13,11 +13,10 @@ import dask.base
 import dask.local
 import dask.threaded
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recscale_dask.data.dense import DenseBlock, clean_dense, even_bounds
-from recscale_dask.data.sparse import require_numbers, value_dtype
+from recscale_dask.data.sparse import is_sparse, require_numbers, value_dtype
 from recscale_dask.errors import DataError
 from recscale_dask.types import Recipe
 
@@ -186,7 +185,7 @@ def _dtype_of_any(given: np.dtype[Any]) -> np.dtype[Any] | None:
 
 
 def _refuse_sparse(chunk: Any) -> None:
-    if sp.issparse(chunk) or hasattr(chunk, "to_scipy_sparse"):
+    if is_sparse(chunk):
         raise SparseChunkError(
             f"a chunk of the Dask array is a {type(chunk).__name__}, and by the array's meta it is a NumPy array. "
             "Use UserItemMatrix.from_dask_array, or give the right meta= where the array is made."

@@ -67,6 +67,11 @@ RowBlock: TypeAlias = Block | DenseBlock
 """What products are made of: the rows of a block are sparse or dense."""
 
 
+def array_of(block: RowBlock) -> Any:
+    """Return the rows of a block as NumPy or SciPy multiply them, shape (n_rows, n_columns)."""
+    return block.values if isinstance(block, DenseBlock) else block.to_scipy()
+
+
 @dataclass(frozen=True, eq=False)
 class DenseMatrix:
     """Dense row blocks, each a small recipe that loads where it is needed.

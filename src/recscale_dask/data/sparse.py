@@ -13,6 +13,11 @@ from recscale_dask.errors import DataError
 _EXACT_IN_FLOAT32 = 1 << 24  # whole numbers up to here have a float32 of their own
 
 
+def is_sparse(matrix: Any) -> bool:
+    """Return whether a matrix is sparse: SciPy's of any kind, or pydata/sparse's."""
+    return bool(sp.issparse(matrix)) or hasattr(matrix, "to_scipy_sparse")
+
+
 def clean_csr(matrix: Any, *, first_row: int = 0, first_column: int = 0) -> sp.csr_array:
     """Return a matrix as canonical CSR: rows sorted, duplicates summed, float32 or float64 values.
 

@@ -20,8 +20,8 @@ _DRIFT = 0.6  # power of epsilon: basis vectors so far from orthogonal do no har
 class BlockLanczos:
     """Grows an orthonormal basis of a block Krylov space, one application of the operator a step.
 
-    Every new block is orthogonalized against the last two, of which it has large parts, and in two steps of
-    four against the whole basis, of which rounding brings in small ones. When the basis is full it is compressed
+    Every new block is orthogonalized against the last two, of which it has large parts, and as often as rounding
+    grows against the whole basis, of which rounding brings in small ones. When the basis is full it is compressed
     to the best Ritz vectors and grows on from there (thick restart; Wu and Simon, 2000, here in blocks).
 
     Parameters

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.sparse import clean_csr
+from recscale_dask.data.sparse import clean_csr, is_sparse
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.portable import single_threaded_blas
@@ -73,7 +72,7 @@ def _chunk(pieces: list[Any], weights: list[NDArray[Any]], result: np.dtype[Any]
 
 def _finite(piece: Any) -> Any:
     """Return a chunk as SciPy or NumPy multiply it."""
-    if not (sp.issparse(piece) or hasattr(piece, "to_scipy_sparse")):
+    if not is_sparse(piece):
         dense = np.asarray(piece)
         if dense.ndim == 2 and dense.dtype.kind in "fiub" and np.isfinite(dense).all():
             return dense

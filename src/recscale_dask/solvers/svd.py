@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
-from recscale_dask.data.dense import DenseBlock, DenseMatrix
+from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
@@ -233,8 +233,7 @@ def _swapped(center: str | None) -> str | None:
 def _images(matrix: UserItemMatrix | DenseMatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``A right``, computed in this process."""
     blocks = (source.load() for source in matrix.sources)
-    arrays = (block.values if isinstance(block, DenseBlock) else block.to_scipy() for block in blocks)
-    return np.concatenate([array @ right for array in arrays])
+    return np.concatenate([array_of(block) @ right for block in blocks])
 
 
 def _check_options(tol: float, maxiter: int | None, block_size: int | None, basis_size: int | None) -> None:
