@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.data.blocks import Block
 from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.types import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +62,13 @@ class SeenItems:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, blocks: Sequence[Recipe[Block]]) -> Self:
+        """Return the structure of a matrix, given its row blocks."""
+        loaded = [block.load() for block in blocks]
+        lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(block.indptr) for block in loaded]])
+        return cls(np.cumsum(lengths), np.concatenate([np.zeros(0, np.int32), *[block.indices for block in loaded]]))
+
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
         starts = self.indptr[users]
@@ -67,6 +77,74 @@ class SeenItems:
         np.cumsum(lengths, out=indptr[1:])
         where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         return SeenItems(indptr, np.asarray(self.indices[where]))
+
+
+def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
+    """Return the values of a matrix, given its row blocks, in the order of `SeenItems`; one if they are all equal."""
+    values = np.concatenate([np.zeros(0, np.float32), *[block.load().values for block in blocks]])
+    return values[:1].copy() if len(values) and values.min() == values.max() else values
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Squared lengths of rows as they are fitted: weighted, scaled and centred.
+
+    Attributes
+    ----------
+    total : float
+        Of the rows.
+    explained : float
+        Of their projections on the space of the item factors.
+    """
+
+    total: float
+    explained: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float] | NDArray[np.float64]) -> Self:
+        """Return the energy that `numbers` was made of."""
+        total, explained = numbers
+        return cls(float(total), float(explained))
+
+    def numbers(self) -> NDArray[np.float64]:
+        """Return both as an array, which a model can hold."""
+        return np.array([self.total, self.explained])
+
+    @property
+    def share(self) -> float:
+        """What the factors explain, from 0 to 1; 0 of rows that are zero."""
+        return self.explained / self.total if self.total > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedRows:
+    """Factors of users that were not fitted, and the energy of each one's row.
+
+    Attributes
+    ----------
+    user_factors : ndarray of float32, shape (n_rows, rank)
+    total, explained : ndarray of float64, shape (n_rows,)
+        See `Energy`.
+    """
+
+    user_factors: NDArray[np.float32]
+    total: NDArray[np.float64]
+    explained: NDArray[np.float64]
+
+
+class FoldIn(ABC):
+    """What a fitted solver makes of the rows of new users, in closed form; travels to the workers.
+
+    Made by `recscale_dask.solvers.base.Solver.fold_in`.
+    """
+
+    @abstractmethod
+    def fold(self, block: Block) -> FoldedRows:
+        """Return the factors of the users of a block: its rows hold values as they were before weighting."""
+
+    @abstractmethod
+    def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
+        """Return what each stored value of a block adds to its user's score of an item code, shape (n_stored,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +167,10 @@ class Factors:
         None for solvers that have none.
     provenance : mapping
         Solver, options, seed, versions and the fingerprint of the data; plain JSON values.
+    training : mapping of str to ndarray
+        What the solver keeps of the training data for `FoldIn`; the names are its own, but for ``"energy"``
+        (an `Energy` as two numbers) and ``"values"`` (of the interactions, in the order of `seen`; one if they are
+        all equal).
     """
 
     user_factors: NDArray[np.float32]
@@ -99,6 +181,7 @@ class Factors:
     seen: SeenItems
     certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def rank(self) -> int:

@@ -10,7 +10,7 @@ from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
-from recscale_dask.model import Factors
+from recscale_dask.model import Factors, FoldIn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,24 @@ class Solver(ABC):
 
     @abstractmethod
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
-        """Return the factors of a problem, fitted on an open executor; the same bits on every one."""
+        """Return the factors of a problem, fitted on an open executor; the same bits on every one.
+
+        What `fold_in` needs of the training data goes into `Factors.training`.
+        """
+
+    def fold_in(self, model: Factors) -> FoldIn:
+        """Return the closed form of the factors of new users, for a model that this solver fitted.
+
+        Raises
+        ------
+        OptionError
+            If there is none, which is so unless a solver says otherwise.
+        ModelFormatError
+            If the model does not hold what it needs.
+        """
+        raise OptionError(
+            f"{type(self).__name__} has no closed form for users that were not fitted. Fit again with their interactions."
+        )
 
 
 def check_rank(rank: int, shape: tuple[int, int]) -> None:

@@ -1,0 +1,64 @@
+"""Users that were not fitted: factors in closed form, computed block by block on an executor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from recscale_dask.data.blocks import Block
+from recscale_dask.errors import BlockFailed
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.run import map_blocks
+from recscale_dask.model import Factors, FoldedRows, FoldIn, SeenItems, stored_values
+from recscale_dask.scoring.new_rows import NewRows
+
+_LISTED = 100  # unknown ids that provenance names
+
+
+def fold_rows(block: Block, *, fold_in: FoldIn) -> FoldedRows:
+    """Return the factors of one block: a task for `map_blocks`."""
+    return fold_in.fold(block)
+
+
+def fold_in(
+    model: Factors, new: NewRows, closed_form: FoldIn, executor: Executor, *, observer: Observer = ignore
+) -> Factors:
+    """Return the model of new users: their factors, what they have seen, and the item factors as they are.
+
+    Raises
+    ------
+    DataError
+        If values do not suit the weighting of the model.
+    """
+    blocks = new.matrix.sources
+    constants = {"fold_in": closed_form}
+    try:
+        parts = list(map_blocks(executor, fold_rows, blocks, constants, label="fold in", observer=observer))
+    except BlockFailed:
+        for block in blocks:
+            fold_rows(block.load(), fold_in=closed_form)  # raises, here, the error about the data
+        raise
+    totals = (np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "explained"))
+    energy = [float(each.sum()) for each in totals]
+    return replace(
+        model,
+        user_factors=np.concatenate([part.user_factors for part in parts]),
+        users=new.matrix.users,
+        seen=SeenItems.of(blocks),
+        provenance={**model.provenance, "folded_in": {**_described(new), "energy": energy}},
+        training={**model.training, "values": stored_values(blocks)},
+    )
+
+
+def _described(new: NewRows) -> dict[str, Any]:
+    shown = new.unknown_items.slice(0, _LISTED).to_pylist()
+    return {
+        "users": len(new.matrix.users),
+        "interactions": new.matrix.nnz,
+        "unknown_items": len(new.unknown_items),
+        "skipped_interactions": new.skipped_values,
+        "some_unknown_items": [each if isinstance(each, int) else str(each) for each in shown],
+    }
