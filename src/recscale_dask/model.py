@@ -87,7 +87,7 @@ def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Squared lengths of rows as they are fitted: weighted, scaled and centred.
+    """Squared lengths of the training rows as they are fitted: weighted, scaled and centred.
 
     Attributes
     ----------
@@ -95,25 +95,23 @@ class Energy:
         Of the rows.
     explained : float
         Of their projections on the space of the item factors.
+    left_out : float
+        Of their projections if each row had been left out of the fit, estimated: what to expect of new
+        users who are like these, because factors fit the noise of their own rows too.
     """
 
     total: float
     explained: float
+    left_out: float
 
     @classmethod
-    def of(cls, numbers: Sequence[float] | NDArray[np.float64]) -> Self:
-        """Return the energy that `numbers` was made of."""
-        total, explained = numbers
-        return cls(float(total), float(explained))
+    def of(cls, training: Mapping[str, NDArray[Any]]) -> Self | None:
+        """Return what a model holds as ``training["energy"]``, or None."""
+        return cls(*map(float, training["energy"])) if "energy" in training else None
 
     def numbers(self) -> NDArray[np.float64]:
-        """Return both as an array, which a model can hold."""
-        return np.array([self.total, self.explained])
-
-    @property
-    def share(self) -> float:
-        """What the factors explain, from 0 to 1; 0 of rows that are zero."""
-        return self.explained / self.total if self.total > 0 else 0.0
+        """Return all three as an array, which a model can hold."""
+        return np.array([self.total, self.explained, self.left_out])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +122,7 @@ class FoldedRows:
     ----------
     user_factors : ndarray of float32, shape (n_rows, rank)
     total, explained : ndarray of float64, shape (n_rows,)
-        See `Energy`.
+        Of each row; see `Energy`.
     """
 
     user_factors: NDArray[np.float32]
@@ -169,7 +167,7 @@ class Factors:
         Solver, options, seed, versions and the fingerprint of the data; plain JSON values.
     training : mapping of str to ndarray
         What the solver keeps of the training data for `FoldIn`; the names are its own, but for ``"energy"``
-        (an `Energy` as two numbers) and ``"values"`` (of the interactions, in the order of `seen`; one if they are
+        (an `Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if they are
         all equal).
     """
 

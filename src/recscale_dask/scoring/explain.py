@@ -52,9 +52,7 @@ class Explanation:
         return "\n".join([f"{self.score:9.4f}  score of item {self.item} for user {self.user}", *lines])
 
 
-def explain(
-    model: Factors, fold_in: FoldIn, user: int, item: int, k: int, values: NDArray[Any]
-) -> Explanation:
+def explain(model: Factors, fold_in: FoldIn, user: int, item: int, k: int, values: NDArray[Any]) -> Explanation:
     """Return what each of a user's items adds to the score of an item.
 
     Parameters

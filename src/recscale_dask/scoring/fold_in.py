@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -41,22 +41,28 @@ def fold_in(
         for block in blocks:
             fold_rows(block.load(), fold_in=closed_form)  # raises, here, the error about the data
         raise
-    totals = (np.concatenate([getattr(part, name) for part in parts]) for name in ("total", "explained"))
-    energy = [float(each.sum()) for each in totals]
+    rows = FoldedRows(*[np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(FoldedRows)])
     return replace(
         model,
-        user_factors=np.concatenate([part.user_factors for part in parts]),
+        user_factors=rows.user_factors,
         users=new.matrix.users,
         seen=SeenItems.of(blocks),
-        provenance={**model.provenance, "folded_in": {**_described(new), "energy": energy}},
+        provenance={**model.provenance, "folded_in": _described(new, rows)},
         training={**model.training, "values": stored_values(blocks)},
     )
 
 
-def _described(new: NewRows) -> dict[str, Any]:
+def _described(new: NewRows, rows: FoldedRows) -> dict[str, Any]:
+    """Return what provenance says of new users: plain JSON values."""
+    energy = float(rows.total.sum()) or 1.0
+    share = float(rows.explained.sum()) / energy
+    # Of a ratio of sums over users (Cochran, "Sampling Techniques", 1977, chapter 6).
+    error = float(np.linalg.norm(rows.explained - share * rows.total)) / energy
     shown = new.unknown_items.slice(0, _LISTED).to_pylist()
     return {
         "users": len(new.matrix.users),
+        "explained": share,
+        "standard_error": error,
         "interactions": new.matrix.nnz,
         "unknown_items": len(new.unknown_items),
         "skipped_interactions": new.skipped_values,

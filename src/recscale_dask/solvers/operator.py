@@ -69,11 +69,6 @@ class Center:
         """Return what centring subtracts from the matrix divided by a number."""
         return Center(self.rows, self.columns / scale, self.image / scale)
 
-    @property
-    def energy(self) -> float:
-        """Squared size of what is subtracted; as that is a projection, the matrix loses as much."""
-        return float(np.square(self.rows).sum() * np.square(self.columns).sum())
-
     def balanced(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the two vectors at equal lengths, as columns of factors have."""
         lengths = np.linalg.norm(self.rows), np.linalg.norm(self.columns)

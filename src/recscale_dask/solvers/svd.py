@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recscale_dask.checks import whole_number
 from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.weighting import COUNTING, Transform
+from recscale_dask.data.weighting import Transform
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, SolverStep, ignore
@@ -23,17 +23,11 @@ from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
-from recscale_dask.model import Certificate, Energy, Factors, FoldIn, SeenItems, stored_values
+from recscale_dask.model import Certificate, Factors, FoldIn, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
-from recscale_dask.solvers.fold_in import (
-    FoldedCenter,
-    SVDFoldIn,
-    kept,
-    solver_options,
-    weighting_summary,
-)
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
-from recscale_dask.solvers.preparation import PreparedMatrix, check_preparation, prepare
+from recscale_dask.solvers.preparation import check_preparation, prepare
+from recscale_dask.solvers.svd_fold_in import FoldedCenter, SVDFoldIn, fitted_energy
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -131,22 +125,37 @@ class SVDSolver(Solver):
             block_size=self.block_size,
             basis_size=self.basis_size,
         )
-        training = self._kept(replace(problem, matrix=matrix), prepared, found)
-        roots = np.sqrt(found.values)
+        values = found.values
+        center = None if found.center is None else _folded_center(found, own_mean=self.center == "users")
         users, items = found.left, found.right
-        users *= roots  # in place: they are as large as all that is returned
-        items *= roots
+        users *= np.sqrt(values)  # in place: they are as large as all that is returned
+        items *= np.sqrt(values)
         if found.center is not None:
             user_means, item_means = found.center.balanced()
             users, items = np.column_stack([users, user_means]), np.column_stack([items, item_means])
-        if prepared.scales.undo_users is not None:
-            users *= prepared.scales.undo_users[:, None]
-        if prepared.scales.undo_items is not None:
-            items *= prepared.scales.undo_items[:, None]
+        if prepared.item_unscale is not None:
+            items *= prepared.item_unscale[:, None]
+        item_factors = items.astype(np.float32)
+        closed_form = SVDFoldIn(
+            Transform(problem.weighting, prepared.summary),
+            Transform(None, prepared.summary, problem.user_scaling, prepared.item_scale),
+            item_factors,
+            values,
+            center,
+        )
+        energies = np.concatenate([closed_form.energies(block.load()) for block in matrix.sources])
+        training = {
+            "energy": fitted_energy(users[:, : len(values)], values, energies).numbers(),
+            # Binary weights do not depend on the values.
+            "values": np.ones(1, np.float32) if problem.weighting == "binary" else stored_values(matrix.sources),
+            **closed_form.kept(),
+        }
+        if prepared.user_unscale is not None:
+            users *= prepared.user_unscale[:, None]
         return Factors(
             users.astype(np.float32),
-            items.astype(np.float32),
-            found.values,
+            item_factors,
+            values,
             matrix.users,
             matrix.items,
             SeenItems.of(matrix.sources),
@@ -160,54 +169,18 @@ class SVDSolver(Solver):
 
     def fold_in(self, model: Factors) -> FoldIn:
         """Return the closed form of the factors of new users."""
-        options = solver_options(model)
-        weighting = options.get("weighting")
-        summary = weighting_summary(model, weighting)
-        item_scale = kept(model, "item_scale") if options.get("item_scaling") else None
-        center = None
-        if self.center is not None:
-            columns, factors = kept(model, "center_columns"), kept(model, "center_factors")
-            center = FoldedCenter(self.center == "users", columns, factors)
-        return SVDFoldIn(
-            Transform(weighting, summary),
-            Transform(None, summary, options.get("user_scaling", 0.0), item_scale),
-            np.ascontiguousarray(model.item_factors),
-            model.singular_values,
-            center,
-        )
-
-    def _kept(self, problem: Problem, prepared: PreparedMatrix, found: SingularTriplets) -> dict[str, NDArray[Any]]:
-        """Return what a model keeps for `fold_in`."""
-        energy = prepared.energy - (found.center.energy if found.center is not None else 0.0)
-        explained = float(found.values @ found.values)
-        # Binary weights do not depend on the values.
-        binary = problem.weighting == "binary"
-        training = {
-            "energy": Energy(max(energy, explained), explained).numbers(),
-            "values": np.ones(1, np.float32) if binary else stored_values(problem.matrix.sources),
-        }
-        if problem.weighting in COUNTING:
-            training["item_counts"] = prepared.summary.counts
-            training["users_and_sum"] = np.array([prepared.summary.n_rows, prepared.summary.total])
-        if prepared.scales.items is not None:
-            training["item_scale"] = prepared.scales.items
-        if found.center is not None:
-            training["center_columns"], training["center_factors"] = _kept_center(found, self.center == "users")
-        return training
+        return SVDFoldIn.of(model, self.center)
 
 
-def _kept_center(found: SingularTriplets, own_mean: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what centring subtracts from a row, and what that and the means do to its factors.
-
-    Both for a row with the mean 1 if it is its own, else for any row.
-    """
+def _folded_center(found: SingularTriplets, *, own_mean: bool) -> FoldedCenter:
+    """Return what centring does to a row, and to its factors, per unit of the row's mean if that is subtracted."""
     assert found.center is not None
     user_means, item_means = found.center.balanced()
     rows, columns = found.center.rows, found.center.columns
     columns = np.ones_like(columns) if own_mean else rows[0] * columns
     along = np.zeros_like(found.values)
     np.divide(columns @ found.right, np.sqrt(found.values), out=along, where=found.values > 0)
-    return columns, np.append(-along, 1 / item_means[0] if own_mean else user_means[0])
+    return FoldedCenter(own_mean, columns, np.append(-along, 1 / item_means[0] if own_mean else user_means[0]))
 
 
 def singular_triplets(
