@@ -35,10 +35,10 @@ def test_reconstruction_is_the_dense_product(model):
 
 
 @pytest.mark.usefixtures("_chunks")
-def test_score_blocks_are_the_chunks_bit_for_bit(model):
+def test_rows_come_in_the_chunks_of_the_array_bit_for_bit(model):
     array = model.reconstruct()
     for executor in ("serial", "threads"):
-        blocks = list(model.score_blocks(executor=executor))
+        blocks = list(model.rows(executor=executor))
         assert len(blocks) == array.numblocks[0]
         with dask.config.set(scheduler="threads"):
             chunks = [array.blocks[i].compute() for i in range(len(blocks))]
@@ -69,4 +69,4 @@ def test_empty_rectangle(model, users, items, shape):
 def test_nothing_is_computed_until_asked_for(monkeypatch, model):
     monkeypatch.setattr(reconstruct, "rectangle", lambda *_, **__: pytest.fail("computed"))
     assert model.reconstruct().shape == (50, 20)
-    assert next(iter([model.score_blocks(executor="serial")]), None) is not None
+    assert next(iter([model.rows(executor="serial")]), None) is not None

@@ -18,6 +18,7 @@ from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
@@ -27,6 +28,7 @@ from recscale_dask.model import Factors, FoldIn
 from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, recommend, reconstruct, similar, write
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
+from recscale_dask.scoring.new_rows import NewRows
 from recscale_dask.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -162,17 +164,24 @@ class FactorModel(Factors):
         with self._scoring(executor, len(user_codes), progress) as (opened, observer):
             return pairs.score_pairs(self, user_codes, item_codes, opened, observer=observer)
 
-    def reconstruct(self, users: Any = None, items: Any = None) -> dask.array.Array:
+    def reconstruct(
+        self, users: Any = None, items: Any = None, *, limit: int | None = reconstruct.LIMIT
+    ) -> dask.array.Array:
         """Return the low-rank product for a rectangle of users and items, as a lazy Dask array of float32.
+
+        Nothing is computed here. Stores such as ``to_zarr`` take it chunk by chunk, whatever its size.
 
         Parameters
         ----------
         users, items : sequence of ids, optional
             Rows and columns; by default all.
+        limit : int, optional
+            Most bytes that it may take as one NumPy array: computing the whole of a larger one raises an OptionError
+            that says how large, and what to do instead. None is no limit.
         """
-        return reconstruct.reconstruct_array(*self._rectangle(users, items))
+        return reconstruct.reconstruct_array(*self._rectangle(users, items), limit)
 
-    def score_blocks(
+    def rows(
         self,
         users: Any = None,
         items: Any = None,
@@ -180,7 +189,22 @@ class FactorModel(Factors):
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> Iterator[NDArray[np.float32]]:
-        """Yield the chunks of `reconstruct` one after another, computed on an executor."""
+        """Yield the rows of `reconstruct` in blocks, in order, computed on an executor.
+
+        Parameters
+        ----------
+        users, items : sequence of ids, optional
+            Rows and columns; by default all.
+        executor : str, Executor or None
+            Where to compute.
+        progress : bool, callable or None
+            See `factorize`.
+
+        Yields
+        ------
+        ndarray of float32, shape (n_rows, n_items)
+            Of about 64 MB at most.
+        """
         rows, columns = self._rectangle(users, items)
         with self._scoring(executor, len(rows), progress) as (opened, observer):
             yield from reconstruct.reconstruct_blocks(rows, columns, opened, observer=observer)
@@ -207,8 +231,8 @@ class FactorModel(Factors):
             What `read_interactions` takes; users by items; or of one user a list or array of item ids, or a
             mapping of item ids to values. That one user has the id 0.
         unknown : {"raise", "skip"}
-            What becomes of items that the model does not have; with ``"skip"`` ``provenance["folded_in"]`` counts and
-            lists them.
+            What becomes of items that the model does not have: an error, or a warning, and
+            ``provenance["folded_in"]`` counts and lists them.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item, as in `UserItemMatrix.from_interactions`.
         executor : str, Executor or None
@@ -225,6 +249,11 @@ class FactorModel(Factors):
         OptionError, ModelFormatError
             If the solver has no closed form, or the model was saved by a version that kept too little for it.
 
+        Warns
+        -----
+        UnknownIdWarning
+            With ``unknown="skip"``: how many items were skipped, and the first of them.
+
         Examples
         --------
         >>> import numpy as np
@@ -233,17 +262,11 @@ class FactorModel(Factors):
         >>> model.fold_in([0, 1]).recommend(k=1)["item"].to_pylist()
         [2]
         """
+        if unknown not in ("raise", "skip"):
+            raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise' or 'skip'")
         rows = new_users(interactions, self.items, duplicates)
-        new = new_rows.with_items_of(rows, self.items, unknown=unknown)
-        request = ExecutorRequest(
-            purpose="score",
-            n_users=len(new.matrix.users),
-            n_items=len(self.items),
-            n_stored=new.matrix.nnz,
-            rank=self.rank,
-        )
-        with session(executor, request, progress) as (opened, observer):
-            return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
+        new = new_rows.with_items_of(rows, self.items, missing="raise" if unknown == "raise" else "warn")
+        return self._folded(new, executor, progress)
 
     def drift(
         self,
@@ -269,8 +292,8 @@ class FactorModel(Factors):
             If there are no interactions, and this is a fitted model.
         """
         if interactions is not None:
-            folded = self.fold_in(interactions, unknown="skip", executor=executor, progress=progress)
-            return folded.drift(threshold=threshold)
+            new = new_rows.with_items_of(new_users(interactions, self.items), self.items, missing="ignore")
+            return self._folded(new, executor, progress).drift(threshold=threshold)
         return drift.drift(self, threshold)
 
     def explain(self, user: Any, item: Any, k: int = 10, *, matrix: UserItemMatrix | None = None) -> Explanation:
@@ -328,6 +351,17 @@ class FactorModel(Factors):
         target = plugin_manager().resolve("solvers", self.provenance.get("solver", ""))
         solver: Solver = target(**{each.name: options[each.name] for each in fields(target) if each.name in options})
         return solver.fold_in(self)
+
+    def _folded(self, new: NewRows, executor: str | Executor | None, progress: bool | Observer | None) -> FactorModel:
+        request = ExecutorRequest(
+            purpose="score",
+            n_users=len(new.matrix.users),
+            n_items=len(self.items),
+            n_stored=new.matrix.nnz,
+            rank=self.rank,
+        )
+        with session(executor, request, progress) as (opened, observer):
+            return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
     def _rectangle(self, users: Any, items: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = self.user_factors if users is None else self.user_factors[self.users.codes(users, kind="user")]

@@ -107,7 +107,8 @@ def training_values(model: Factors, matrix: UserItemMatrix | None = None) -> NDA
     fitted = model.provenance.get("data_fingerprint")
     if matrix.users != model.users or matrix.items != model.items or found != fitted:
         raise DataError(
-            f"this matrix ({matrix.shape[0]} x {matrix.shape[1]}, fingerprint {found[:12]}) is not the one that the model "
-            f"was fitted to ({len(model.users)} x {len(model.items)}, {str(fitted)[:12]}). Pass that one, or leave it out."
+            f"this matrix ({matrix.shape[0]} x {matrix.shape[1]}, fingerprint {found[:12]}) is not the one that the "
+            f"model was fitted to ({len(model.users)} x {len(model.items)}, {str(fitted)[:12]}). Pass that one, or "
+            "leave it out."
         )
     return stored_values(blocks)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,11 +12,9 @@ import scipy.sparse as sp
 
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
-from recscale_dask.errors import OptionError, UnknownIdError
+from recscale_dask.errors import UnknownIdError, UnknownIdWarning
 
-_LISTED = 5  # unknown ids in an error
-
-Unknown = Literal["raise", "skip"]
+_LISTED = 5  # unknown ids in a message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +36,9 @@ class NewRows:
     skipped_values: int
 
 
-def with_items_of(matrix: UserItemMatrix, items: Vocabulary, *, unknown: Unknown = "raise") -> NewRows:
+def with_items_of(
+    matrix: UserItemMatrix, items: Vocabulary, *, missing: Literal["raise", "warn", "ignore"] = "raise"
+) -> NewRows:
     """Return the rows of a matrix with another vocabulary's items as columns, matched by id.
 
     Parameters
@@ -46,35 +47,39 @@ def with_items_of(matrix: UserItemMatrix, items: Vocabulary, *, unknown: Unknown
         In memory already, or read here.
     items : Vocabulary
         Those of a model.
-    unknown : {"raise", "skip"}
-        What becomes of values of items that it does not have.
+    missing : {"raise", "warn", "ignore"}
+        What to do about values of items that it does not have; the last two leave them out.
 
     Raises
     ------
     UnknownIdError
-        If there are such and they are not to be skipped; names some.
-    OptionError
-        If `unknown` is neither.
+        If there are such; says how many, and which, up to five.
+
+    Warns
+    -----
+    UnknownIdWarning
+        With ``missing="warn"``, the same.
     """
-    if unknown not in ("raise", "skip"):
-        raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise' or 'skip'")
     if matrix.items == items:
-        return NewRows(replace(matrix, items=items), items.ids.slice(0, 0), 0)
+        return NewRows(matrix.loaded(), items.ids.slice(0, 0), 0)
     rows = matrix.to_scipy()
     codes = items.codes(matrix.items.ids, missing="ignore", kind="item")
     columns = codes[rows.indices]
     known = columns >= 0
-    missing = np.unique(rows.indices[~known])
-    if len(missing) and unknown == "raise":
-        shown = ", ".join(str(each) for each in matrix.items.take(missing[:_LISTED]).to_pylist())
-        more = ", ..." if len(missing) > _LISTED else ""
-        raise UnknownIdError(
-            f"{len(missing)} items ({shown}{more}) with {int((~known).sum())} interactions are not among the {len(items)} "
-            "of the model. Pass unknown='skip' to leave them out, or fit again with them."
-        )
+    unknown = matrix.items.take(np.unique(rows.indices[~known]))
+    skipped = int(np.count_nonzero(~known))
+    if skipped and missing != "ignore":
+        more = ", ..." if len(unknown) > _LISTED else ""
+        shown = ", ".join(str(each) for each in unknown.slice(0, _LISTED).to_pylist()) + more
+        what = f"{len(unknown)} of {len(unknown) + len(np.unique(columns[known]))} items, with {skipped} interactions"
+        if missing == "warn":
+            warnings.warn(f"{what}, are not in the model and were skipped: {shown}", UnknownIdWarning, stacklevel=3)
+        else:
+            raise UnknownIdError(
+                f"{what}, are not in the model: {shown}. Pass unknown='skip' to leave them out, or fit again with them."
+            )
     kept = np.concatenate([[0], np.cumsum(known)])
     shape = (rows.shape[0], len(items))
     matched = sp.csr_array((rows.data[known], columns[known], kept[rows.indptr]), shape=shape)
     matched.sort_indices()
-    found = UserItemMatrix.from_scipy(matched, users=matrix.users, items=items)
-    return NewRows(found, matrix.items.take(missing), int((~known).sum()))
+    return NewRows(UserItemMatrix.from_scipy(matched, users=matrix.users, items=items), unknown, skipped)

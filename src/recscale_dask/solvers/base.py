@@ -67,7 +67,8 @@ class Solver(ABC):
             If the model does not hold what it needs.
         """
         raise OptionError(
-            f"{type(self).__name__} has no closed form for users that were not fitted. Fit again with their interactions."
+            f"{type(self).__name__} has no closed form for users that were not fitted. Fit again with their "
+            "interactions."
         )
 
 

@@ -193,7 +193,7 @@ def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], total
 def _kept(model: Factors, name: str) -> NDArray[Any]:
     if name not in model.training:
         raise ModelFormatError(
-            f"this model does not hold the {name.replace('_', ' ')} of its training data, which new users need with its "
-            "weighting, scaling or centring: it was saved by an earlier version of recscale_dask. Fit it again."
+            f"this model does not hold the {name.replace('_', ' ')} of its training data, which new users need with "
+            "its weighting, scaling or centring: it was saved by an earlier version of recscale_dask. Fit it again."
         )
     return model.training[name]
