@@ -72,6 +72,7 @@ def fold_in(
                 "skipped_interactions": found["skipped_interactions"],
                 "drift": {
                     "explained": drift.explained,
+                    "standard_error": drift.standard_error,
                     "expected": drift.expected,
                     "loss": drift.loss,
                     "threshold": drift.threshold,

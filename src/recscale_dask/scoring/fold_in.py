@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recscale_dask.data.blocks import Block
-from recscale_dask.errors import BlockFailed
+from recscale_dask.errors import BlockFailed, DataError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import map_blocks
@@ -31,9 +31,11 @@ def fold_in(
     Raises
     ------
     DataError
-        If values do not suit the weighting of the model.
+        If there are no users, or values do not suit the weighting of the model.
     """
     blocks = new.matrix.sources
+    if not blocks:
+        raise DataError("there are no new users: the matrix has no rows")
     constants = {"fold_in": closed_form}
     try:
         parts = list(map_blocks(executor, fold_rows, blocks, constants, label="fold in", observer=observer))
