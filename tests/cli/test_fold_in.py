@@ -34,7 +34,7 @@ def test_file_holds_the_recommendations_of_the_folded_model(recscale, model, new
     assert found.code == 0, found.err
     assert pq.read_table(out).equals(rs.load_model(model).fold_in(new).recommend(k=3))
     assert "6 recommendations for 2 new users" in found.out
-    assert "efit advised (threshold 20%)" in found.out
+    assert "efit advised (threshold 25%)" in found.out
 
 
 def test_json_has_counts_and_drift(recscale, model, new, tmp_path) -> None:
@@ -46,7 +46,7 @@ def test_json_has_counts_and_drift(recscale, model, new, tmp_path) -> None:
         "standard_error": drift.standard_error,
         "expected": drift.expected,
         "loss": drift.loss,
-        "threshold": 0.2,
+        "threshold": 0.25,
         "refit_advised": drift.refit_advised,
     }
     assert found == {

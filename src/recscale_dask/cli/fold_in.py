@@ -25,7 +25,7 @@ def fold_in(
         Path | None, typer.Option("--save", metavar="MODEL", help="Also save a model of the new users.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Loss from which on a refit is advised; by default 0.2.")
+        float | None, typer.Option("--threshold", help="Loss from which on a refit is advised; by default 0.25.")
     ] = None,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recscale_dask.errors import ModelFormatError, OptionError
 from recscale_dask.model import Energy, Factors
 
-THRESHOLD = 0.2
+THRESHOLD = 0.25
 """Share of what is expected to be explained that may be missing before a refit is advised."""
 
 
@@ -23,7 +23,7 @@ class Drift:
     explained : float
         Share of the energy of the new users' rows, from 0 to 1.
     standard_error : float
-        Of `explained`, from the scatter over the new users.
+        Of `explained`, from the scatter over the new users; 1 for one user alone.
     expected : float
         What users like those of the training data would have: their share if each had been left out of the
         fit, estimated (`recscale_dask.model.Energy`).

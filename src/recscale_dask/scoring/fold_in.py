@@ -58,8 +58,10 @@ def _described(new: NewRows, rows: FoldedRows) -> dict[str, Any]:
     """Return what provenance says of new users: plain JSON values."""
     energy = float(rows.total.sum()) or 1.0
     share = float(rows.explained.sum()) / energy
-    # Of a ratio of sums over users (Cochran, "Sampling Techniques", 1977, chapter 6).
-    error = float(np.linalg.norm(rows.explained - share * rows.total)) / energy
+    # Of a ratio of sums over users (Cochran, "Sampling Techniques", 1977, chapter 6); one user has no scatter.
+    n = len(rows.total)
+    scatter = float(np.linalg.norm(rows.explained - share * rows.total)) / energy
+    error = float(np.sqrt(n / (n - 1)) * scatter) if n > 1 else 1.0
     shown = new.unknown_items.slice(0, _LISTED).to_pylist()
     return {
         "users": len(new.matrix.users),

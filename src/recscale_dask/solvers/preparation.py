@@ -22,6 +22,7 @@ from recscale_dask.data.weighting import (
     summarize,
 )
 from recscale_dask.errors import OptionError
+from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.portable import add, fold_tree
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
@@ -73,7 +74,7 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         If values do not suit the weighting or scaling.
     """
     check_preparation(weighting, user_scaling, item_scaling)
-    with ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor() as executor:
+    with reading_executor(matrix) as executor:
         summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
         weigh = Transform(weighting, summary)
         user_unscale = item_unscale = item_scale = None
@@ -89,6 +90,11 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
     if weighting is not None or user_scaling or item_scaling:
         matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
     return PreparedMatrix(matrix, user_unscale, item_unscale, item_scale, summary)
+
+
+def reading_executor(matrix: UserItemMatrix) -> Executor:
+    """Return what reads the blocks of a matrix in this process."""
+    return ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor()
 
 
 def _degrees(block: Block) -> tuple[NDArray[Any], NDArray[Any]]:

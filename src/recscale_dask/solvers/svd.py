@@ -20,14 +20,15 @@ from recscale_dask.execution.events import Observer, SolverStep, ignore
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.execution.portable import single_threaded_blas
+from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
 from recscale_dask.model import Certificate, Factors, FoldIn, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
-from recscale_dask.solvers.preparation import check_preparation, prepare
-from recscale_dask.solvers.svd_fold_in import FoldedCenter, SVDFoldIn, fitted_energy
+from recscale_dask.solvers.preparation import check_preparation, prepare, reading_executor
+from recscale_dask.solvers.svd_fold_in import FoldedCenter, SVDFoldIn, fitted_energy, row_energies
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -143,7 +144,9 @@ class SVDSolver(Solver):
             values,
             center,
         )
-        energies = np.concatenate([closed_form.energies(block.load()) for block in matrix.sources])
+        with reading_executor(matrix) as here:
+            parts = map_blocks(here, row_energies, matrix.sources, {"fold_in": closed_form}, label="energy")
+            energies = np.concatenate(list(parts))
         training = {
             "energy": fitted_energy(users[:, : len(values)], values, energies).numbers(),
             # Binary weights do not depend on the values.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.weighting import COUNTING, Summary, Transform, power_scale, row_sums
 from recscale_dask.errors import ModelFormatError
+from recscale_dask.linalg import kernels
 from recscale_dask.model import Energy, Factors, FoldedRows, FoldIn
 
 _SLAB_ROWS = 4096
@@ -104,17 +105,19 @@ class SVDFoldIn(FoldIn):
         """Return the factors and energies of a block of rows."""
         scaled, undo = self._scaled(block)
         rank = len(self.singular_values)
-        rows = scaled.with_values(scaled.values * self._item_scale(block)).to_scipy()
-        inner = (rows @ self.item_factors.astype(np.float64))[:, :rank] * self._inverse()
+        rows = scaled.with_values(scaled.values * self._item_scale(block))
+        inner = np.zeros((block.n_rows, self.item_factors.shape[1]))
+        kernels.product(rows.indptr, rows.indices, rows.values, self.item_factors, inner)
+        inner[:, :rank] *= self._inverse()
         if self.center is not None:
-            inner = np.column_stack([inner, np.zeros(len(inner))])
+            inner[:, rank] = 0.0
             inner += np.outer(self.center.along(scaled), self.center.factors)
         explained = np.square(inner[:, :rank]) @ self.singular_values
         return FoldedRows((inner * undo[:, None]).astype(np.float32), self._energies(scaled), explained)
 
     def energies(self, block: Block) -> NDArray[np.float64]:
         """Return the squared length of each row as it is fitted, shape (n_rows,)."""
-        return self._energies(self._scaled(block)[0])
+        return self._energies(self.scale(self.weigh(block)))
 
     def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
         """Return what each stored value adds to the score of an item."""
@@ -137,9 +140,12 @@ class SVDFoldIn(FoldIn):
         return self.scale(weighted), undo
 
     def _energies(self, scaled: Block) -> NDArray[np.float64]:
-        with np.errstate(over="ignore"):
-            squares = scaled.values.astype(np.float64) ** 2
-        energies = row_sums(scaled.with_values(squares))
+        energies = np.zeros(scaled.n_rows)
+        filled = np.diff(scaled.indptr) > 0
+        if filled.any():  # faster than `row_sums`
+            with np.errstate(over="ignore"):
+                squares = np.square(scaled.values, dtype=np.float64)
+                energies[filled] = np.add.reduceat(squares, scaled.indptr[:-1][filled])
         if self.center is None:
             return energies
         along, columns = self.center.along(scaled), self.center.columns
@@ -155,6 +161,11 @@ class SVDFoldIn(FoldIn):
         inverse = np.zeros_like(self.singular_values)
         np.divide(1.0, self.singular_values, out=inverse, where=self.singular_values > 0)
         return inverse
+
+
+def row_energies(block: Block, *, fold_in: SVDFoldIn) -> NDArray[np.float64]:
+    """Return the energy of each row of a block: a task for `map_blocks`."""
+    return fold_in.energies(block)
 
 
 def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], totals: NDArray[np.float64]) -> Energy:
@@ -176,18 +187,23 @@ def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], total
         Squared lengths of the rows of A.
     """
     positive = values > 0
-    s = values[positive]
+    largest = float(values[0]) if positive.any() else 1.0
+    s = values[positive] / largest
     explained = left_out = 0.0
-    for start in range(0, len(users), _SLAB_ROWS):
-        slab = slice(start, start + _SLAB_ROWS)
-        squares = np.square(users[slab, positive])
-        inside, leverage, q = squares @ s, squares @ (1 / s), squares @ s**-3.0
-        rest = np.maximum(totals[slab] - inside, 0.0)
-        room = np.square(np.maximum(1 - leverage, 0.0)) + rest * q
-        outside = np.divide(rest, room, out=np.zeros_like(rest), where=room > 0)
-        explained += float(inside.sum())
-        left_out += float(np.maximum(totals[slab] - outside, 0.0).sum())
-    return Energy(float(totals.sum()), explained, min(left_out, explained))
+    with np.errstate(over="ignore", invalid="ignore"):  # energies of very large values are infinite
+        totals = totals / largest / largest
+        for start in range(0, len(users), _SLAB_ROWS):
+            slab = slice(start, start + _SLAB_ROWS)
+            squares = np.square(users[slab, positive]) / largest
+            inside, leverage, q = squares @ s, squares @ (1 / s), squares @ s**-3
+            rest = np.maximum(totals[slab] - inside, 0.0)
+            room = np.square(np.maximum(1 - leverage, 0.0)) + rest * q
+            outside = np.divide(rest, room, out=np.zeros_like(rest), where=room > 0)
+            explained += float(inside.sum())
+            left_out += float(np.maximum(totals[slab] - outside, 0.0).sum())
+        total = max(float(totals.sum()), explained)
+    size = largest * largest
+    return Energy(size * total, size * explained, size * min(left_out, explained))
 
 
 def _kept(model: Factors, name: str) -> NDArray[Any]:
