@@ -63,7 +63,7 @@ def test_unknown_items_fail_or_are_skipped_with_a_warning(recscale, model, with_
     out = tmp_path / "r.parquet"
     failed = recscale("fold-in", model, with_unknown, "--out", out)
     assert failed.code == 1
-    assert "1 of 4 items, with 1 interactions, are not in the model: 99999" in failed.err
+    assert "1 of 4 items, in 1 of 4 interactions, are not in the model: 99999" in failed.err
     assert not out.exists()
     skipped = recscale("fold-in", model, with_unknown, "--out", out, "--skip-unknown", "--json")
     assert skipped.json()["unknown_items"] == 1

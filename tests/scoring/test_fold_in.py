@@ -147,14 +147,14 @@ def test_rest_of_a_split_brings_no_users_without_rows():
 
 def test_unknown_items_are_an_error_that_counts_and_lists_them():
     with pytest.raises(
-        UnknownIdError, match=r"2 of 3 items, with 2 interactions, are not in the model: 777, 999\. Pass"
+        UnknownIdError, match=r"2 of 3 items, in 2 of 3 interactions, are not in the model: 777, 999\. Pass"
     ):
         fit().fold_in([5, 999, 777])
 
 
 def test_unknown_items_can_be_skipped_counted_and_listed():
     model = fit()
-    with pytest.warns(UnknownIdWarning, match=r"2 of 3 items, with 2 interactions, are not in the model and were skip"):
+    with pytest.warns(UnknownIdWarning, match=r"2 of 3 items, in 2 of 3 interactions, were skipped.*: 777, 999"):
         folded = model.fold_in([5, 999, 777], unknown="skip")
     told = folded.provenance["folded_in"]
     assert (told["unknown_items"], told["skipped_interactions"]) == (2, 2)

@@ -71,9 +71,10 @@ def with_items_of(
     if skipped and missing != "ignore":
         more = ", ..." if len(unknown) > _LISTED else ""
         shown = ", ".join(str(each) for each in unknown.slice(0, _LISTED).to_pylist()) + more
-        what = f"{len(unknown)} of {len(unknown) + len(np.unique(columns[known]))} items, with {skipped} interactions"
+        n_items = len(unknown) + len(np.unique(columns[known]))
+        what = f"{len(unknown)} of {n_items} items, in {skipped} of {rows.nnz} interactions"
         if missing == "warn":
-            warnings.warn(f"{what}, are not in the model and were skipped: {shown}", UnknownIdWarning, stacklevel=3)
+            warnings.warn(f"{what}, were skipped, as the model does not have them: {shown}", UnknownIdWarning, 3)
         else:
             raise UnknownIdError(
                 f"{what}, are not in the model: {shown}. Pass unknown='skip' to leave them out, or fit again with them."

@@ -72,7 +72,9 @@ class SVDFoldIn(FoldIn):
         ModelFormatError
             If the model does not hold what that needs.
         """
-        options = model.provenance.get("options", {})
+        options = model.provenance.get("options")
+        if options is None:
+            raise ModelFormatError("this model does not say how it was fitted; make it with factorize.")
         summary = Summary(np.zeros(0, np.int64), 0.0, 0, b"")
         if options.get("weighting") in COUNTING:
             n_users, total = _kept(model, "users_and_sum")
