@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -85,66 +84,6 @@ def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
     return values[:1].copy() if len(values) and values.min() == values.max() else values
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Squared lengths of the training rows as they are fitted: weighted, scaled and centred.
-
-    Attributes
-    ----------
-    total : float
-        Of the rows.
-    explained : float
-        Of their projections on the space of the item factors.
-    left_out : float
-        Of their projections if each row had been left out of the fit, estimated: what to expect of new
-        users who are like these, because factors fit the noise of their own rows too.
-    """
-
-    total: float
-    explained: float
-    left_out: float
-
-    @classmethod
-    def of(cls, training: Mapping[str, NDArray[Any]]) -> Self | None:
-        """Return what a model holds as ``training["energy"]``, or None."""
-        return cls(*map(float, training["energy"])) if "energy" in training else None
-
-    def numbers(self) -> NDArray[np.float64]:
-        """Return all three as an array, which a model can hold."""
-        return np.array([self.total, self.explained, self.left_out])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoldedRows:
-    """Factors of users that were not fitted, and the energy of each one's row.
-
-    Attributes
-    ----------
-    user_factors : ndarray of float32, shape (n_rows, rank)
-    total, explained : ndarray of float64, shape (n_rows,)
-        Of each row; see `Energy`.
-    """
-
-    user_factors: NDArray[np.float32]
-    total: NDArray[np.float64]
-    explained: NDArray[np.float64]
-
-
-class FoldIn(ABC):
-    """What a fitted solver makes of the rows of new users, in closed form; travels to the workers.
-
-    Made by `recscale_dask.solvers.base.Solver.fold_in`.
-    """
-
-    @abstractmethod
-    def fold(self, block: Block) -> FoldedRows:
-        """Return the factors of the users of a block: its rows hold values as they were before weighting."""
-
-    @abstractmethod
-    def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
-        """Return what each stored value of a block adds to its user's score of an item code, shape (n_stored,)."""
-
-
 @dataclass(frozen=True, eq=False)
 class Factors:
     """A fitted factorization: ``user_factors @ item_factors.T`` approximates the weighted matrix.
@@ -166,9 +105,9 @@ class Factors:
     provenance : mapping
         Solver, options, seed, versions and the fingerprint of the data; plain JSON values.
     training : mapping of str to ndarray
-        What the solver keeps of the training data for `FoldIn`; the names are its own, but for ``"energy"``
-        (an `Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if they are
-        all equal).
+        What the solver keeps of the training data for its closed form; the names are its own, but for ``"energy"`` (a
+        `recscale_dask.closed_form.Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if
+        they are all equal).
     """
 
     user_factors: NDArray[np.float32]

@@ -274,4 +274,4 @@ def test_solver_without_a_closed_form_says_so():
             raise NotImplementedError
 
     with pytest.raises(OptionError, match="Odd has no closed form for users that were not fitted"):
-        Odd().fold_in(fit())
+        Odd().closed_form(fit())

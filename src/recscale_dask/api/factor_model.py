@@ -16,6 +16,7 @@ from recscale_dask.api.new_users import new_users
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import OptionError
@@ -24,7 +25,7 @@ from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
-from recscale_dask.model import Factors, FoldIn
+from recscale_dask.model import Factors
 from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, recommend, reconstruct, similar, write
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
@@ -346,11 +347,11 @@ class FactorModel(Factors):
         return cls(**{name: getattr(factors, name) for name in Factors.__dataclass_fields__})
 
     @cached_property
-    def _closed_form(self) -> FoldIn:
+    def _closed_form(self) -> ClosedForm:
         options = self.provenance.get("options", {})
         target = plugin_manager().resolve("solvers", self.provenance.get("solver", ""))
         solver: Solver = target(**{each.name: options[each.name] for each in fields(target) if each.name in options})
-        return solver.fold_in(self)
+        return solver.closed_form(self)
 
     def _folded(self, new: NewRows, executor: str | Executor | None, progress: bool | Observer | None) -> FactorModel:
         request = ExecutorRequest(

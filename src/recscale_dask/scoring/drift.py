@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recscale_dask.closed_form import Energy
 from recscale_dask.errors import ModelFormatError, OptionError
-from recscale_dask.model import Energy, Factors
+from recscale_dask.model import Factors
 
 THRESHOLD = 0.25
 """Share of what is expected to be explained that may be missing before a refit is advised."""

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import DataError, ModelFormatError
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
-from recscale_dask.model import Factors, FoldIn, stored_values
+from recscale_dask.model import Factors, stored_values
 from recscale_dask.scoring.pairs import score_batch
 
 
@@ -52,7 +53,7 @@ class Explanation:
         return "\n".join([f"{self.score:9.4f}  score of item {self.item} for user {self.user}", *lines])
 
 
-def explain(model: Factors, fold_in: FoldIn, user: int, item: int, k: int, values: NDArray[Any]) -> Explanation:
+def explain(model: Factors, closed_form: ClosedForm, user: int, item: int, k: int, values: NDArray[Any]) -> Explanation:
     """Return what each of a user's items adds to the score of an item.
 
     Parameters
@@ -67,7 +68,7 @@ def explain(model: Factors, fold_in: FoldIn, user: int, item: int, k: int, value
     first, last = (int(each) for each in model.seen.indptr[user : user + 2])
     own = values[first:last] if len(values) == model.n_interactions else np.full(last - first, values[0])
     row = Block(0, user, np.array([0, last - first]), model.seen.indices[first:last], own, len(model.items))
-    added = fold_in.contributions(row, item)
+    added = closed_form.contributions(row, item)
     score = np.empty(1, np.float32)
     pair = np.ascontiguousarray(model.user_factors[[user]]), np.array([item], np.int32)
     score = score_batch(pair, item_factors=np.ascontiguousarray(model.item_factors))

@@ -7,24 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from recscale_dask.closed_form import ClosedForm, FoldedRows
 from recscale_dask.data.blocks import Block
 from recscale_dask.errors import BlockFailed, DataError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import map_blocks
-from recscale_dask.model import Factors, FoldedRows, FoldIn, SeenItems, stored_values
+from recscale_dask.model import Factors, SeenItems, stored_values
 from recscale_dask.scoring.new_rows import NewRows
 
 _LISTED = 100  # unknown ids that provenance names
 
 
-def fold_rows(block: Block, *, fold_in: FoldIn) -> FoldedRows:
+def fold_rows(block: Block, *, closed_form: ClosedForm) -> FoldedRows:
     """Return the factors of one block: a task for `map_blocks`."""
-    return fold_in.fold(block)
+    return closed_form.fold(block)
 
 
 def fold_in(
-    model: Factors, new: NewRows, closed_form: FoldIn, executor: Executor, *, observer: Observer = ignore
+    model: Factors, new: NewRows, closed_form: ClosedForm, executor: Executor, *, observer: Observer = ignore
 ) -> Factors:
     """Return the model of new users: their factors, what they have seen, and the item factors as they are.
 
@@ -36,12 +37,12 @@ def fold_in(
     blocks = new.matrix.sources
     if not blocks:
         raise DataError("there are no new users: the matrix has no rows")
-    constants = {"fold_in": closed_form}
+    constants = {"closed_form": closed_form}
     try:
         parts = list(map_blocks(executor, fold_rows, blocks, constants, label="fold in", observer=observer))
     except BlockFailed:
         for block in blocks:
-            fold_rows(block.load(), fold_in=closed_form)  # raises, here, the error about the data
+            fold_rows(block.load(), closed_form=closed_form)  # raises, here, the error about the data
         raise
     rows = FoldedRows(*[np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(FoldedRows)])
     return replace(

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
-from recscale_dask.model import Factors, FoldIn
+from recscale_dask.model import Factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +54,10 @@ class Solver(ABC):
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return the factors of a problem, fitted on an open executor; the same bits on every one.
 
-        What `fold_in` needs of the training data goes into `Factors.training`.
+        What `closed_form` needs of the training data goes into `Factors.training`.
         """
 
-    def fold_in(self, model: Factors) -> FoldIn:
+    def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form of the factors of new users, for a model that this solver fitted.
 
         Raises

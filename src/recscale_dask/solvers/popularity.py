@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.weighting import row_sums, summarize
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
-from recscale_dask.model import Energy, Factors, FoldedRows, FoldIn, SeenItems
+from recscale_dask.model import Factors, SeenItems
 from recscale_dask.solvers.base import Problem, Solver
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PopularityFoldIn(FoldIn):
+class PopularityClosedForm(ClosedForm):
     """The one factor that all users share.
 
     Attributes
@@ -65,7 +66,7 @@ class PopularitySolver(Solver):
             summary = fold_blocks(here, summarize, matrix.sources, combine=operator.add)
         counts = summary.counts.astype(np.float64)
         blocks = [source.load() for source in matrix.sources]
-        found = PopularityFoldIn(counts)
+        found = PopularityClosedForm(counts)
         energy = Energy(
             float(matrix.nnz),
             float(sum(found.fold(block).explained.sum() for block in blocks)),
@@ -83,6 +84,6 @@ class PopularitySolver(Solver):
             {"energy": energy.numbers(), "values": np.ones(1, np.float32)},
         )
 
-    def fold_in(self, model: Factors) -> FoldIn:
+    def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form: a factor of one."""
-        return PopularityFoldIn(model.item_factors[:, 0].astype(np.float64))
+        return PopularityClosedForm(model.item_factors[:, 0].astype(np.float64))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import Transform
@@ -24,11 +25,11 @@ from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
-from recscale_dask.model import Certificate, Factors, FoldIn, SeenItems, stored_values
+from recscale_dask.model import Certificate, Factors, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare, reading_executor
-from recscale_dask.solvers.svd_fold_in import FoldedCenter, SVDFoldIn, fitted_energy, row_energies
+from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, row_energies
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -137,7 +138,7 @@ class SVDSolver(Solver):
         if prepared.item_unscale is not None:
             items *= prepared.item_unscale[:, None]
         item_factors = items.astype(np.float32)
-        closed_form = SVDFoldIn(
+        closed_form = SVDClosedForm(
             Transform(problem.weighting, prepared.summary),
             Transform(None, prepared.summary, problem.user_scaling, prepared.item_scale),
             item_factors,
@@ -145,7 +146,7 @@ class SVDSolver(Solver):
             center,
         )
         with reading_executor(matrix) as here:
-            parts = map_blocks(here, row_energies, matrix.sources, {"fold_in": closed_form}, label="energy")
+            parts = map_blocks(here, row_energies, matrix.sources, {"closed_form": closed_form}, label="energy")
             energies = np.concatenate(list(parts))
         training = {
             "energy": fitted_energy(users[:, : len(values)], values, energies).numbers(),
@@ -170,9 +171,9 @@ class SVDSolver(Solver):
             training,
         )
 
-    def fold_in(self, model: Factors) -> FoldIn:
+    def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form of the factors of new users."""
-        return SVDFoldIn.of(model, self.center)
+        return SVDClosedForm.of(model, self.center)
 
 
 def _folded_center(found: SingularTriplets, *, own_mean: bool) -> FoldedCenter:

@@ -46,7 +46,7 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
         "recommendations": recommend(model, request(model, k=10), executor),
         "scores": score_pairs(model, users, items, executor).tobytes(),
         "folded": fold_in(
-            model, with_items_of(matrix, matrix.items), SVDSolver().fold_in(model), executor
+            model, with_items_of(matrix, matrix.items), SVDSolver().closed_form(model), executor
         ).factors_sha256(),
         "rectangle": b"".join(rows.tobytes() for rows in rectangle),
     }

@@ -8,11 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.weighting import COUNTING, Summary, Transform, power_scale, row_sums
 from recscale_dask.errors import ModelFormatError
 from recscale_dask.linalg import kernels
-from recscale_dask.model import Energy, Factors, FoldedRows, FoldIn
+from recscale_dask.model import Factors
 
 _SLAB_ROWS = 4096
 
@@ -40,7 +41,7 @@ class FoldedCenter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVDFoldIn(FoldIn):
+class SVDClosedForm(ClosedForm):
     """``Du^a A V / sqrt(s)`` of new rows, ``A`` being weighted, scaled and centred as the training rows were.
 
     In a fit ``A V = U s``, so a user with a row of the training data gets the factors that the fit gave.
@@ -165,9 +166,9 @@ class SVDFoldIn(FoldIn):
         return inverse
 
 
-def row_energies(block: Block, *, fold_in: SVDFoldIn) -> NDArray[np.float64]:
+def row_energies(block: Block, *, closed_form: SVDClosedForm) -> NDArray[np.float64]:
     """Return the energy of each row of a block: a task for `map_blocks`."""
-    return fold_in.energies(block)
+    return closed_form.energies(block)
 
 
 def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], totals: NDArray[np.float64]) -> Energy:
