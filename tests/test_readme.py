@@ -1,4 +1,4 @@
-"""The README's Python runs as it is pasted, and so does that of the guide to new users."""
+"""The README's Python runs as it is pasted."""
 
 import re
 import subprocess
@@ -24,18 +24,6 @@ def test_python_block_of_the_readme_runs_as_pasted(number: int, tmp_path: Path) 
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()
-
-
-def test_python_of_the_guide_to_new_users_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    guide = README.parent / "docs" / "guide" / "new-users.md"
-    script = tmp_path / "pasted.py"
-    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)))
-    run = subprocess.run(
-        [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    assert "Refit advised" in run.stdout
-    assert (tmp_path / "scores.parquet").is_file()
 
 
 def test_readme_names_every_executor() -> None:
