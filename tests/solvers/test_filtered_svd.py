@@ -1,4 +1,4 @@
-"""Matrices whose basis costs more than the products: block Lanczos works with a filter of A'A, and is as right as without."""
+"""Where a basis costs more than products, block Lanczos works with a filter of A'A, and is as right as without."""
 
 import warnings
 

@@ -18,8 +18,8 @@ class ChebyshevFilter:
 
     Between -1 and 1 where an eigenvalue of G is below `edge`, and growing as fast as a polynomial of that degree can
     above it (Zhou and Saad, 2007). The eigenvectors are those of G, in the same order above the edge. A Krylov
-    space of the filter has its growth in `degree` products per vector instead of one, so it needs fewer vectors: that is
-    cheaper where algebra with vectors, and not the operator, takes the time.
+    space of the filter costs `degree` products per vector instead of one, and needs fewer vectors: that is cheaper
+    where algebra with vectors, and not the operator, takes the time.
 
     Attributes
     ----------

@@ -232,8 +232,8 @@ class BlockLanczos:
     def value_at(self, count: int) -> float:
         """Return about the value that `count` eigenvalues of the operator are above, by stochastic Lanczos quadrature.
 
-        From the shares that the random vectors of the first block have in the Ritz vectors (Lin, Saad and Yang, 2016); five
-        steps or so are good to a tenth. For a search without start, locked vectors and restarts.
+        From the shares that the random vectors of the first block have in the Ritz vectors (Lin, Saad and Yang, 2016);
+        five steps or so are good to a tenth. For a search without start, locked vectors and restarts.
         """
         self._extract(self.size)
         shares = (self._vectors[: self._directions] ** 2).sum(axis=0) * (self._n / self._directions)

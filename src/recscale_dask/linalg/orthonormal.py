@@ -27,8 +27,8 @@ class Orthonormal(NamedTuple):
     factor : ndarray of shape (width, width)
         R.
     drift : float or None
-        How far from orthogonal the columns were to those of the basis that are not near, when these were removed; None if
-        they were not.
+        How far from orthogonal the columns were to those of the basis that are not near, when these were removed;
+        None if they were not.
     smallest : float
         Lower bound of the norm of what was left of any direction of the block in the first round.
     """
@@ -127,8 +127,8 @@ def _normalize(
         inverse, least = _inverse_factor(gram / norms[:, None] / norms)
         if least > max(_WELL_CONDITIONED, 64 * len(gram) * float(np.finfo(block.dtype).eps)):
             smallest = float(np.sqrt(least) * norms.min())
-            q = algebra.times(block, inverse.T / norms[:, None])
-            return q, np.linalg.inv(inverse).T * norms, smallest, False
+            factor: NDArray[np.float64] = np.linalg.inv(inverse).T * norms
+            return algebra.times(block, inverse.T / norms[:, None]), factor, smallest, False
     q, r = algebra.qr(block)
     # Not the diagonal of R: behind a column that depends on others, later ones have parts along its q.
     x, sizes, yt = np.linalg.svd(r.astype(np.float64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pyarrow as pa
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.execution.contract import Executor
+from recscale_dask.scoring.fold_in import fold_in
+from recscale_dask.scoring.new_rows import with_items_of
 from recscale_dask.scoring.pairs import score_pairs
 from recscale_dask.scoring.recommend import recommend, request
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
@@ -19,20 +22,21 @@ from recscale_dask.testing.matrices import planted_tastes
 
 
 def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, seed: int = 0) -> dict[str, Any]:
-    """Fit, recommend, score pairs and reconstruct on an open executor; return what must be equal on all.
+    """Fit, recommend, score pairs, reconstruct and fold in on an open executor; return what must be equal on all.
 
     Returns
     -------
     dict
-        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``scores`` (bytes) and
-        ``rectangle`` (bytes).
+        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``scores`` (bytes), ``rectangle`` (bytes) and
+        ``folded``: the SHA-256 of the factors of the same users folded in.
     """
     tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
     columns = pa.table(tastes.columns())
     data = Interactions.from_arrow(columns, user="user", item="item", value="value", time="time")
     matrix = UserItemMatrix.from_interactions(data)
-    problem = Problem(matrix=matrix, rank=16, weighting="log", user_scaling=0.5, item_scaling=0.5, seed=seed)
-    model = SVDSolver().fit(problem, executor)
+    options: dict[str, Any] = {"weighting": "bm25", "user_scaling": 0.5, "item_scaling": 0.5}
+    problem = Problem(matrix=matrix, rank=16, seed=seed, **options)
+    model = replace(SVDSolver().fit(problem, executor), provenance={"options": options})
     rng = np.random.default_rng(seed)
     users = rng.integers(0, n_users, 100_000).astype(np.int32)
     items = rng.integers(0, n_items, 100_000).astype(np.int32)
@@ -41,5 +45,8 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
         "factors": model.factors_sha256(),
         "recommendations": recommend(model, request(model, k=10), executor),
         "scores": score_pairs(model, users, items, executor).tobytes(),
+        "folded": fold_in(
+            model, with_items_of(matrix, matrix.items), SVDSolver().closed_form(model), executor
+        ).factors_sha256(),
         "rectangle": b"".join(rows.tobytes() for rows in rectangle),
     }
