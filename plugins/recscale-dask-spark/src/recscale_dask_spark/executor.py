@@ -2,7 +2,7 @@
 
 As many jobs as there are cores make one Spark job with a partition for each, and two such batches are
 on their way at a time: the second keeps the cores busy while the first waits for its slowest. A Spark
-job costs some 40 ms on the driver, too much to have one for each of ours.
+job costs some 10 ms on the driver, too much to have one for each of ours.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ import cloudpickle
 import numpy as np
 import pyspark
 from py4j.protocol import Py4JError, Py4JNetworkError
-from pyspark import SparkContext
+from pyspark import RDD, SparkContext
 
 from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
@@ -35,8 +36,10 @@ from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.types import Task
+from recscale_dask_spark.collector import keep_imports_from_collector
 from recscale_dask_spark.context import is_local, start_context
 
+_POLL = 1.0  # seconds between two looks at how many cores there are
 _FIRST_JOB = 60.0  # seconds for a cluster to do a first, empty job: it may have to start executors
 
 
@@ -113,6 +116,8 @@ class SparkExecutor(Executor):
         self._pool: ThreadPoolExecutor | None = None
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[SparkBroadcast] = weakref.WeakSet()
+        self._rdds: dict[int, RDD[int]] = {}
+        self._cores = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
     # -- opening and closing -----------------------------------------------------------------------------
@@ -121,6 +126,7 @@ class SparkExecutor(Executor):
         """Use the session there is, or start Spark."""
         context = self._find_context()
         self._context = context
+        self._cores = 0.0, 1
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="recscale-spark")
         self._undo.callback(self._pool.shutdown)
         if not is_local(context.master):
@@ -166,6 +172,7 @@ class SparkExecutor(Executor):
         for broadcast in list(self._sent):
             broadcast.release()
         self._context = self._pool = self._exchange = None
+        self._rdds.clear()
         self._undo.close()
 
     # -- the contract --------------------------------------------------------------------------------------
@@ -173,10 +180,14 @@ class SparkExecutor(Executor):
     @property
     def parallelism(self) -> int:
         """Cores of all workers, as Spark counts them."""
-        try:
-            return max(1, int(self._opened().defaultParallelism))
-        except Exception as error:
-            raise _gone(error) from error
+        counted, cores = self._cores
+        if time.monotonic() - counted > _POLL:
+            try:
+                cores = max(1, int(self._opened().defaultParallelism))
+            except Exception as error:
+                raise _gone(error) from error
+            self._cores = time.monotonic(), cores
+        return cores
 
     def broadcast(self, value: Any) -> Broadcast:
         """Write the value to a file that every worker maps, or make it a broadcast variable."""
@@ -189,7 +200,8 @@ class SparkExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as Spark jobs finish."""
-        call = _Call(self._opened(), task, None if self._exchange is None else self._exchange.folder)
+        context = self._opened()
+        call = _Call(context, self._numbered, task, None if self._exchange is None else self._exchange.folder)
         assert self._pool is not None
         jobs = iter(jobs)
         running: dict[Future[list[Outcome]], int] = {}
@@ -217,6 +229,12 @@ class SparkExecutor(Executor):
             if running:
                 with suppress(Exception):  # Spark itself may be what failed
                     self._opened().cancelJobGroup(call.group)
+
+    def _numbered(self, n_partitions: int) -> RDD[int]:
+        """Return an RDD of the numbers up to `n_partitions`, each a partition; making one takes some milliseconds."""
+        if n_partitions not in self._rdds:
+            self._rdds[n_partitions] = self._opened().parallelize(range(n_partitions), n_partitions)
+        return self._rdds[n_partitions]
 
     def _opened(self) -> SparkContext:
         if self._context is None:
@@ -258,13 +276,16 @@ class _Batch:
 
 
 class _Call:
-    """The Spark jobs of one task."""
+    """The Spark jobs of one task; `numbered` gives an RDD with one number in each of its partitions."""
 
-    def __init__(self, context: SparkContext, task: Task, folder: Path | None) -> None:
+    def __init__(
+        self, context: SparkContext, numbered: Callable[[int], RDD[int]], task: Task, folder: Path | None
+    ) -> None:
         self._folder = folder  # where large results are left, if workers and driver share files
         self.closed = threading.Event()
         self.group = f"recscale-{uuid.uuid4().hex}"
         self._context = context
+        self._numbered = numbered
         self._name = getattr(task, "__name__", type(task).__name__)
 
     def run(self, batch: _Batch) -> list[Outcome]:
@@ -276,9 +297,8 @@ class _Call:
             # A property of this thread, in Java as well.
             blocks = f"block {jobs[0].index}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
             self._context.setJobGroup(self.group, f"recscale_dask: {self._name}, {blocks}")
-            partitions = self._context.parallelize(range(len(jobs)), len(jobs))
             serve = partial(_serve, jobs=jobs, variables=batch.variables, folder=self._folder)
-            answers = partitions.mapPartitions(serve).collect()
+            answers = self._numbered(len(jobs)).mapPartitions(serve).collect()
         except (Py4JNetworkError, OSError) as error:
             raise _gone(error) from error
         except Exception as error:
@@ -319,6 +339,7 @@ def _serve(places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], 
     # new one.
     for place in places:
         yield _run(jobs[place], variables, folder)
+    keep_imports_from_collector()
 
 
 def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
