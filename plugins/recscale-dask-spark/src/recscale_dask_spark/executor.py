@@ -35,6 +35,7 @@ from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 from recscale_dask_spark.collector import keep_imports_from_collector
 from recscale_dask_spark.context import is_local, start_context
@@ -201,7 +202,7 @@ class SparkExecutor(Executor):
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as Spark jobs finish."""
         context = self._opened()
-        call = _Call(context, self._numbered, task, None if self._exchange is None else self._exchange.folder)
+        call = _Call(context, self._numbered, task, self._exchange)
         assert self._pool is not None
         jobs = iter(jobs)
         running: dict[Future[list[Outcome]], int] = {}
@@ -279,9 +280,9 @@ class _Call:
     """The Spark jobs of one task; `numbered` gives an RDD with one number in each of its partitions."""
 
     def __init__(
-        self, context: SparkContext, numbered: Callable[[int], RDD[int]], task: Task, folder: Path | None
+        self, context: SparkContext, numbered: Callable[[int], RDD[int]], task: Task, exchange: Exchange | None
     ) -> None:
-        self._folder = folder  # where large results are left, if workers and driver share files
+        self._exchange = exchange  # where large results are left, if workers and driver share files
         self.closed = threading.Event()
         self.group = f"recscale-{uuid.uuid4().hex}"
         self._context = context
@@ -290,20 +291,25 @@ class _Call:
 
     def run(self, batch: _Batch) -> list[Outcome]:
         """Return the outcomes of a batch; called on a thread of its own."""
-        jobs = batch.jobs
         if self.closed.is_set():
             return []
+        blanks = [None if self._exchange is None else self._exchange.blank() for _ in batch.jobs]
+        outcomes = self._outcomes(batch, blanks)
+        return [collected(outcome, blank, self._exchange) for outcome, blank in zip(outcomes, blanks, strict=True)]
+
+    def _outcomes(self, batch: _Batch, blanks: list[FileRecipe | None]) -> list[Outcome]:
+        """Return the outcomes as they travelled."""
+        jobs = batch.jobs
         try:
             # A property of this thread, in Java as well.
             blocks = f"block {jobs[0].index}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
             self._context.setJobGroup(self.group, f"recscale_dask: {self._name}, {blocks}")
-            serve = partial(_serve, jobs=jobs, variables=batch.variables, folder=self._folder)
-            answers = self._numbered(len(jobs)).mapPartitions(serve).collect()
+            serve = partial(_serve, jobs=jobs, variables=batch.variables, blanks=blanks)
+            return [cloudpickle.loads(each) for each in self._numbered(len(jobs)).mapPartitions(serve).collect()]
         except (Py4JNetworkError, OSError) as error:
             raise _gone(error) from error
         except Exception as error:
             return [_failed(job.index, error) for job in jobs]
-        return [collected(cloudpickle.loads(answer)) for answer in answers]
 
 
 def _failed(index: int, error: Exception) -> Outcome:
@@ -333,16 +339,18 @@ def _unportable(index: int, error: Exception) -> Outcome:
 # -- on the workers ----------------------------------------------------------------------------------------
 
 
-def _serve(places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], folder: Path | None) -> Iterator[bytes]:
+def _serve(
+    places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], blanks: list[FileRecipe | None]
+) -> Iterator[bytes]:
     """Yield the pickled outcome of each job that a partition names."""
     # To the end: Spark gives up a Python worker that leaves input unread, and the next job pays for a
     # new one.
     for place in places:
-        yield _run(jobs[place], variables, folder)
+        yield _run(jobs[place], variables, blanks[place])
     keep_imports_from_collector()
 
 
-def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
+def _run(packed: _Packed, variables: list[Any], blank: FileRecipe | None) -> bytes:
     try:
         task, constants = unpack(packed.work, [variables[place].value for place in packed.constants])
         job = unpack(packed.job, [variables[place].value for place in packed.held])
@@ -350,7 +358,7 @@ def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
     except Exception as error:
         outcome = _unportable(packed.index, error)
     try:
-        return dump_bytes(deposited(outcome, folder))
+        return dump_bytes(deposited(outcome, blank))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return dump_bytes(Outcome(packed.index, error=reason, portable=False))
