@@ -64,7 +64,7 @@ def start_context(master: str, app_name: str, config: Mapping[str, str], folder:
     if is_local(master):
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER:
-            # Between Java and a Python worker, TCP waits twice for a delayed acknowledgement: 80 ms a task.
+            # Between Java and a Python worker, TCP waits twice for a delayed acknowledgement, of 40 ms each.
             settings["spark.python.unix.domain.socket.enabled"] = "true"
     settings |= config
     log = folder / "java.log"
