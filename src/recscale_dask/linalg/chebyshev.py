@@ -50,9 +50,7 @@ class ChebyshevFilter:
         """Return the eigenvalues of the filter for some of G that are not below the edge."""
         return np.asarray(np.cosh(self.degree * np.arccosh(np.maximum(2 * np.asarray(eigenvalues) / self.edge - 1, 1))))
 
-    def relative_residuals(
-        self, values: NDArray[np.float64], residuals: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def relative_residuals(self, values: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return bounds of ``|G v - lambda v| / lambda``, given eigenvalues of the filter and residuals of pairs.
 
         What is left in v of eigenvectors below the edge is divided by at least ``value - 1``, where G would have
