@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from recscale_dask.execution.contract import Job, Outcome
-from recscale_dask.types import Combine, Recipe, Task
+from recscale_dask.types import Combine, Task
 
 _ALIGNMENT = 64  # a cache line, so that kernels read mapped arrays as fast as allocated ones
 
@@ -78,7 +78,8 @@ Parallel work comes from blocks; BLAS threads on top of them cost LensKit a fact
 
 def load(value: Any) -> Any:
     """Return what a recipe makes, and any other value as it is."""
-    return value.load() if isinstance(value, Recipe) else value
+    loader = getattr(value, "load", None)  # a tenth of the time of isinstance with the protocol
+    return loader() if callable(loader) else value
 
 
 def read_only(value: Any) -> Any:

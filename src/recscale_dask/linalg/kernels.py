@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.linalg.sparse_rows import TILE_BYTES, gram_row, image_row, transpose_row
+from recscale_dask.linalg.sparse_rows import LINE_BYTES, LINES, gram_row, image_row, transpose_row
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -33,15 +33,16 @@ def strict_kernel(function: _F) -> _F:
     return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
-def tile_width(dtype: Any) -> int:
-    """Return how many columns a tile has: 32 of float32, 16 of float64."""
-    return TILE_BYTES // int(np.dtype(dtype).itemsize)
+def tile_width(width: int, dtype: Any) -> int:
+    """Return how many columns a tile of a dense matrix has: 32 of float32, 16 of float64, half of narrow ones."""
+    line = LINE_BYTES // int(np.dtype(dtype).itemsize)
+    return line if width <= line else LINES * line
 
 
 def to_tiles(dense: NDArray[Any]) -> NDArray[Any]:
     """Return the columns of a dense matrix in tiles, shape (n_tiles, n_rows, tile width), padded with zeros."""
     n_rows, width = dense.shape
-    size = tile_width(dense.dtype)
+    size = tile_width(width, dense.dtype)
     tiles = np.empty((-(-width // size), n_rows, size), dense.dtype)
     for number, tile in enumerate(tiles):
         part = dense[:, number * size : (number + 1) * size]
@@ -77,10 +78,14 @@ def gram_product(
     basis, out : ndarray of shape (n_tiles, n_columns, tile width)
         Dense matrix, and the sum, in tiles.
     """
+    narrow = basis.shape[2] * basis.itemsize == LINE_BYTES
     for tile in range(len(basis)):
         source, target = basis[tile], out[tile]
         for i in range(len(indptr) - 1):
-            gram_row(indices, values, indptr[i], indptr[i + 1], source, target)
+            if narrow:
+                gram_row(indices, values, indptr[i], indptr[i + 1], source, target, 1)
+            else:
+                gram_row(indices, values, indptr[i], indptr[i + 1], source, target, LINES)
 
 
 @kernel
@@ -95,11 +100,15 @@ def image_and_gram(
     """Write ``A basis`` to `image` of shape (n_rows, n_tiles * tile width); the rest is as in `gram_product`."""
     width = image.shape[1]
     rows = image.reshape(-1)
+    narrow = basis.shape[2] * basis.itemsize == LINE_BYTES
     for tile in range(len(basis)):
         source, target = basis[tile], out[tile]
         for i in range(len(indptr) - 1):
             place = i * width + tile * basis.shape[2]
-            image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place)
+            if narrow:
+                image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place, 1)
+            else:
+                image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place, LINES)
 
 
 @kernel
@@ -131,10 +140,15 @@ def transpose_product(
     out: NDArray[Any],
 ) -> None:
     """Add ``A' rows`` to `out`, with `rows` in tiles too; the rest is as in `gram_product`."""
+    narrow = rows.shape[2] * rows.itemsize == LINE_BYTES
     for tile in range(len(rows)):
         source, target = rows[tile].reshape(-1), out[tile]
         for i in range(len(indptr) - 1):
-            transpose_row(indices, values, indptr[i], indptr[i + 1], source, i * rows.shape[2], target)
+            place = i * rows.shape[2]
+            if narrow:
+                transpose_row(indices, values, indptr[i], indptr[i + 1], source, place, target, 1)
+            else:
+                transpose_row(indices, values, indptr[i], indptr[i + 1], source, place, target, LINES)
 
 
 @kernel

@@ -276,7 +276,7 @@ class BlockLanczos:
             return
         searched = slice(self._locked, self._size)
         projected = self._projected[searched, searched]
-        if self.size > _MANY and count < self.size // 4:
+        if count == 1 or (self.size > _MANY and count < self.size // 4):
             last = (self.size - count, self.size - 1)
             values, vectors = scipy.linalg.eigh(projected, subset_by_index=last, check_finite=False)
         else:

@@ -127,7 +127,7 @@ def _normalize(
         inverse, least = _inverse_factor(gram / norms[:, None] / norms)
         if least > max(_WELL_CONDITIONED, 64 * len(gram) * float(np.finfo(block.dtype).eps)):
             smallest = float(np.sqrt(least) * norms.min())
-            factor: NDArray[np.float64] = np.linalg.inv(inverse).T * norms
+            factor = np.asarray(np.linalg.inv(inverse).T * norms, np.float64)
             return algebra.times(block, inverse.T / norms[:, None]), factor, smallest, False
     q, r = algebra.qr(block)
     # Not the diagonal of R: behind a column that depends on others, later ones have parts along its q.

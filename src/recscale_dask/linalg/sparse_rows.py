@@ -1,10 +1,11 @@
 """One sparse row times a tile of a dense matrix, with the running sums in vector registers.
 
 Written as LLVM instructions, because a compiler that sees a loop over columns keeps the sums in memory and
-reloads them for every stored value. A tile is `TILE_BYTES` wide, two cache lines: sums of a row and the tile
-of a row of the dense matrix fit into the registers of any processor with vectors, and the tile of a whole
-dense matrix of some ten thousand rows stays in the cache next to the core. Items come in no order, so
-the rows of the dense matrix are asked for `_AHEAD` stored values before they are used.
+reloads them for every stored value. A tile is two cache lines wide, or one of a matrix that is no wider: sums of a
+row and the tile of a row of the dense matrix fit into the registers of any processor with vectors, and the tile of a
+whole dense matrix of some ten thousand rows stays in the cache next to the core. How many lines it has is known
+when a kernel is compiled: the literal `lines`. Items come in no order, so the rows of the dense matrix are asked
+for `_AHEAD` stored values before they are used.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-TILE_BYTES = 128
-_LINE_BYTES = 64
+LINE_BYTES = 64
+LINES = 2
+"""Most lines in a tile."""
+
 _AHEAD = 16
 
 _int32 = ir.IntType(32)
@@ -29,7 +32,7 @@ _bytes = ir.IntType(8).as_pointer()
 class _Row:
     """Builds the instructions for the stored values ``[first, last)`` of a row and one tile of columns."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, lines: int) -> None:
         self._context, self._builder = context, builder
         self._types, self._arguments = signature.args, arguments
         self._indices, self._values = self.data(0), self.data(1)
@@ -38,9 +41,9 @@ class _Row:
         dense = self._types[4].dtype
         self._scalar = context.get_value_type(dense)
         self._size = dense.bitwidth // 8
-        self._lanes = _LINE_BYTES // self._size
+        self._lanes = LINE_BYTES // self._size
         self._vector = ir.VectorType(self._scalar, self._lanes)
-        self._lines = [ir.Constant(_int64, line) for line in range(TILE_BYTES // _LINE_BYTES)]
+        self._lines = [ir.Constant(_int64, line) for line in range(lines)]
         self._sums = [cgutils.alloca_once(builder, self._vector) for _ in self._lines]
         module = builder.module
         hint = ir.FunctionType(ir.VoidType(), [_bytes, _int32, _int32, _int32])
@@ -103,52 +106,62 @@ class _Row:
     def _dense_lines(self, dense: Any, place: Any) -> list[Any]:
         """Return pointers to the lines of the dense row that belongs to the stored value at `place`."""
         column = self._builder.sext(self._builder.load(self._builder.gep(self._indices, [place])), _int64)
-        return self._lines_at(dense, self._builder.mul(column, ir.Constant(_int64, TILE_BYTES // self._size)))
+        width = ir.Constant(_int64, len(self._lines) * self._lanes)
+        return self._lines_at(dense, self._builder.mul(column, width))
 
     def _lines_at(self, base: Any, offset: Any) -> list[Any]:
         start = self._builder.bitcast(self._builder.gep(base, [offset]), self._vector.as_pointer())
         return [self._builder.gep(start, [line]) for line in self._lines]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def gram_row(typing: Any, indices: Any, values: Any, first: Any, last: Any, basis: Any, out: Any) -> Any:
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def gram_row(typing: Any, indices: Any, values: Any, first: Any, last: Any, basis: Any, out: Any, lines: Any) -> Any:
     """Add ``a' (a basis)`` of the row a to `out`; both of shape (n_columns, tile)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row = _Row(context, builder, signature, arguments)
+        row = _Row(context, builder, signature, arguments, lines.literal_value)
         row.gather(row.data(4))
         row.scatter(row.data(5))
         return context.get_dummy_value()
 
-    return types.void(indices, values, types.intp, types.intp, basis, out), generate
+    return types.void(indices, values, types.intp, types.intp, basis, out, lines), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def image_row(
-    typing: Any, indices: Any, values: Any, first: Any, last: Any, basis: Any, out: Any, rows: Any, offset: Any
+    typing: Any,
+    indices: Any,
+    values: Any,
+    first: Any,
+    last: Any,
+    basis: Any,
+    out: Any,
+    rows: Any,
+    offset: Any,
+    lines: Any,
 ) -> Any:
     """`gram_row` that also writes ``a basis`` to the tile at `offset` of the flat array `rows`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row = _Row(context, builder, signature, arguments)
+        row = _Row(context, builder, signature, arguments, lines.literal_value)
         row.gather(row.data(4))
         row.store(row.data(6), arguments[7])
         row.scatter(row.data(5))
         return context.get_dummy_value()
 
-    return types.void(indices, values, types.intp, types.intp, basis, out, rows, types.intp), generate
+    return types.void(indices, values, types.intp, types.intp, basis, out, rows, types.intp, lines), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def transpose_row(
-    typing: Any, indices: Any, values: Any, first: Any, last: Any, rows: Any, offset: Any, out: Any
+    typing: Any, indices: Any, values: Any, first: Any, last: Any, rows: Any, offset: Any, out: Any, lines: Any
 ) -> Any:
     """Add ``a' r`` to `out` of shape (n_columns, tile), r being the tile at `offset` of the flat array `rows`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row = _Row(context, builder, signature, arguments)
+        row = _Row(context, builder, signature, arguments, lines.literal_value)
         row.load(row.data(4), arguments[5])
         row.scatter(row.data(6))
         return context.get_dummy_value()
 
-    return types.void(indices, values, types.intp, types.intp, rows, types.intp, out), generate
+    return types.void(indices, values, types.intp, types.intp, rows, types.intp, out, lines), generate

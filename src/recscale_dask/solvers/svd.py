@@ -389,7 +389,7 @@ class _Engine:
         if chebyshev is not None:
             search.look_at, search.patience = 3 * plan.steps // 4, _PATIENCE * plan.steps
         elif dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
-            search.look_at = 0 if given or largest else plan.steps // 2
+            search.look_at = 0 if given or largest else 2 * plan.steps // 3
         search.run(lambda: self.operator.passes)
         vectors = lanczos.vectors(wanted)
         if locked is not None:

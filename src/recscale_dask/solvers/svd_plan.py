@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from recscale_dask.data.blocks import row_block_count
+from recscale_dask.linalg.kernels import tile_width
 
 _SPARSE_RATE = {4: 70e9, 8: 33e9}  # multiplications and additions a second in sparse products, two cores
 _DENSE_RATE = {4: 200e9, 8: 60e9}  # the same in dense products
 _EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
 _PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
 _SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
-_PASS_SECONDS = 1.5e-3  # to hand out one pass, whatever it does
-_SMALL_PASS_SECONDS = 1e-3  # the same of a matrix of so few values that it stays in this thread
+# To hand out one pass, whatever it does, by the least number of stored values: to this thread; to threads; to workers in
+# other processes, which are what large matrices are for.
+_PASS_SECONDS = {0: 1e-3, 1 << 18: 4e-3, 1 << 22: 20e-3}
 _PARTIAL_RATE = 4e9  # bytes a second of the products of single blocks, which are cleared, written and added
 _SMALL = 1 << 18
 _BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
@@ -119,7 +121,7 @@ def plan_svd(
     """
     n = min(shape)
     side = "rows" if shape[0] < shape[1] else "columns"
-    latency = _PASS_SECONDS if nnz >= _SMALL else _SMALL_PASS_SECONDS
+    latency = max(seconds for least, seconds in _PASS_SECONDS.items() if nnz >= least)
     n_blocks = row_block_count(nnz)
     least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
     widths = (4, 8) if dtype == np.float32 and tol >= least and not double else (8,)
@@ -135,7 +137,8 @@ def plan_svd(
         steps = min(math.ceil(steps), math.ceil(n / block))
         size = min(basis, steps * block)
         # A tile is computed whole.
-        columns = block if dense else -(-block // (128 // width)) * (128 // width)
+        tile = tile_width(block, f"f{width}")
+        columns = block if dense else -(-block // tile) * tile
         product = latency + n_blocks * n * block * width / _PARTIAL_RATE + 4 * nnz * columns / product_rate(width)
         probe = 0 if degree == 1 else PROBE_STEPS
         seconds = (
