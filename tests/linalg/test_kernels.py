@@ -87,8 +87,8 @@ def test_gram_product_adds_to_what_is_there():
 
 def test_image_of_rows_without_values_is_zero():
     block, _ = block_of(density=0.0)
-    image = np.full((40, 16), np.nan)
     basis = tiles_of(np.ones((25, 2)))
+    image = np.full((40, basis.shape[2]), np.nan)
     kernels.image_and_gram(*block, basis, np.zeros_like(basis), image)
     assert (image == 0).all()
 
@@ -96,8 +96,8 @@ def test_image_of_rows_without_values_is_zero():
 def test_kernels_compute_in_float64_whatever_the_values_are():
     block, dense = block_of(dtype=np.float32)
     basis = 1 + 1e-12 * dense_of(25, 2)
-    image = np.empty((40, 16))
     tiles = tiles_of(basis)
+    image = np.empty((40, tiles.shape[2]))
     kernels.image_and_gram(*block, tiles, np.zeros_like(tiles), image)
     assert np.abs(image[:, :2] - dense @ basis).max() < 1e-14
 
