@@ -21,8 +21,8 @@ _DENSE_RATE = {4: 200e9, 8: 60e9}  # the same in dense products
 _EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
 _PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
 _SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
-# To hand out one pass, whatever it does, by the least number of stored values: to this thread; to threads; to workers in
-# other processes, which are what large matrices are for.
+# To hand out one pass, whatever it does, by the least number of stored values: to this thread; to threads; to workers
+# in other processes, which large matrices are for.
 _PASS_SECONDS = {0: 1e-3, 1 << 18: 4e-3, 1 << 22: 30e-3}
 _PARTIAL_RATE = 4e9  # bytes a second of the products of single blocks, which are cleared, written and added
 _SMALL = 1 << 18
