@@ -72,3 +72,7 @@ class IncompleteRun(RecscaleError):
 
 class NotConvergedWarning(UserWarning):
     """A solver stopped at its limit of passes before the tolerance was reached."""
+
+
+class UnknownIdWarning(UserWarning):
+    """Ids that the model has never seen were skipped, as asked for; says how many, and the first of them."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,12 +62,32 @@ class SeenItems:
 
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
+        if consecutive(users):
+            indptr = self.indptr[users[0] : int(users[-1]) + 2]
+            return SeenItems(indptr - indptr[0], np.array(self.indices[indptr[0] : indptr[-1]]))
         starts = self.indptr[users]
         lengths = self.indptr[users.astype(np.int64) + 1] - starts
         indptr = np.zeros(len(users) + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])
         where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         return SeenItems(indptr, np.asarray(self.indices[where]))
+
+
+class StoredModel(Protocol):
+    """The files of a saved model, as what travels to workers that can map them; small, and picklable."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """`Factors.fingerprint` of the model that was saved, if it is known."""
+
+    def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
+        """Return arrays of the model, memory-mapped: ``user_factors``, ``seen_indptr``, ...
+
+        Raises
+        ------
+        ModelFormatError
+            If the files are not there, or no longer those that were loaded.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +110,9 @@ class Factors:
         None for solvers that have none.
     provenance : mapping
         Solver, options, seed, versions and the fingerprint of the data; plain JSON values.
+    stored : StoredModel or None
+        The files that the arrays are maps of. Set on loading alone, so that a copy with other arrays
+        (`dataclasses.replace`) has none.
     """
 
     user_factors: NDArray[np.float32]
@@ -99,6 +123,7 @@ class Factors:
     seen: SeenItems
     certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    stored: StoredModel | None = field(default=None, init=False, repr=False)
 
     @property
     def rank(self) -> int:
@@ -112,7 +137,30 @@ class Factors:
 
     def factors_sha256(self) -> str:
         """Return the SHA-256 of the little-endian float32 bytes of user factors, then item factors, C order."""
-        digest = hashlib.sha256()
-        for factors in (self.user_factors, self.item_factors):
-            digest.update(np.ascontiguousarray(factors, dtype="<f4").tobytes())
-        return digest.hexdigest()
+        return _sha256(np.asarray(factors, "<f4") for factors in (self.user_factors, self.item_factors))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 (hex) of all that recommendations depend on: factors, ids, seen items.
+
+        That of a saved model is in its manifest, so nothing is read for it.
+        """
+        if self.stored is not None and self.stored.fingerprint is not None:
+            return self.stored.fingerprint
+        seen = _sha256([np.asarray(self.seen.indptr, "<i8"), np.asarray(self.seen.indices, "<i4")])
+        parts = [self.factors_sha256(), self.users.fingerprint(), self.items.fingerprint(), seen]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def consecutive(codes: NDArray[np.int32]) -> bool:
+    """Return whether codes are lo, lo + 1, ..., hi: rows that are one slice of an array."""
+    if not len(codes) or int(codes[-1]) - int(codes[0]) != len(codes) - 1:
+        return False
+    return bool((np.diff(codes) == 1).all())
+
+
+def _sha256(arrays: Iterable[NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
