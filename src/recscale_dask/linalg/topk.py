@@ -108,6 +108,7 @@ def select_best(
     largest_norm: float,
     excluded_indptr: NDArray[np.int64],
     excluded: NDArray[np.int32],
+    min_score: float,
     codes: NDArray[np.int32],
     scores: NDArray[np.float32],
     counts: NDArray[np.int64],
@@ -124,6 +125,8 @@ def select_best(
         Of the rows of `items`.
     excluded_indptr, excluded : ndarray
         CSR structure of the items that each user must not get.
+    min_score : float
+        Scores below it are left out.
     codes, scores : ndarray of shape (n_users, k)
         Written: row numbers in `items`, and scores.
     counts : ndarray of shape (n_users,)
@@ -148,6 +151,8 @@ def select_best(
         size = 0
         for j in range(n_items):
             if row[j] > -np.inf and row[j] >= threshold:
-                size = _keep_best(scores[i], codes[i], size, dot(users[i], items[j]), np.int32(j))
+                score = dot(users[i], items[j])
+                if score >= min_score:
+                    size = _keep_best(scores[i], codes[i], size, score, np.int32(j))
         _sort_best_first(scores[i], codes[i], size)
         counts[i] = size
