@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -137,7 +137,7 @@ class Factors:
 
     def factors_sha256(self) -> str:
         """Return the SHA-256 of the little-endian float32 bytes of user factors, then item factors, C order."""
-        return _sha256(np.asarray(factors, "<f4") for factors in (self.user_factors, self.item_factors))
+        return sha256_of(np.asarray(self.user_factors, "<f4"), np.asarray(self.item_factors, "<f4"))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,7 +147,7 @@ class Factors:
         """
         if self.stored is not None and self.stored.fingerprint is not None:
             return self.stored.fingerprint
-        seen = _sha256([np.asarray(self.seen.indptr, "<i8"), np.asarray(self.seen.indices, "<i4")])
+        seen = sha256_of(np.asarray(self.seen.indptr, "<i8"), np.asarray(self.seen.indices, "<i4"))
         parts = [self.factors_sha256(), self.users.fingerprint(), self.items.fingerprint(), seen]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -159,8 +159,9 @@ def consecutive(codes: NDArray[np.int32]) -> bool:
     return bool((np.diff(codes) == 1).all())
 
 
-def _sha256(arrays: Iterable[NDArray[Any]]) -> str:
+def sha256_of(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 (hex) of the bytes of arrays, C order, one after another."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

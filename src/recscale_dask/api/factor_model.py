@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.item_lists import item_list, user_list
 from recscale_dask.api.session import session
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.execution.contract import Executor
@@ -19,6 +21,7 @@ from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors
 from recscale_dask.scoring import pairs, recommend, reconstruct, similar, write
+from recscale_dask.scoring.recommend import RecommendRequest
 
 if TYPE_CHECKING:
     import dask.array
@@ -44,6 +47,8 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> pa.Table:
@@ -51,14 +56,21 @@ class FactorModel(Factors):
 
         Parameters
         ----------
-        users : sequence of ids, optional
-            By default all.
+        users : sequence of ids, or path, optional
+            By default all; of a file, the ids in its first column. Each may be there once.
         k : int
             Items per user; a user with fewer candidates gets fewer rows.
         exclude_seen : bool
             Leave out the items that a user has in the training data.
-        allow, deny : sequence of item ids, optional
-            Recommend only these; never these.
+        allow, deny : sequence of item ids, frame, path, Interactions or UserItemMatrix, optional
+            Recommend only these; never these. Ids, a frame of one column and a file of one column hold for
+            all users; a frame or file of users and items, pair by pair, so that a user who is in no pair
+            of `allow` gets no rows, and an empty list allows nothing. A path is of CSV, TSV, Parquet, Arrow,
+            or text of one id a line.
+        min_score : float, optional
+            Leave out items with a score below it.
+        unknown : {"raise", "skip"}
+            What becomes of ids that the model does not know, in `users`, `allow` and `deny`.
         executor : str, Executor or None
             Where to compute.
         progress : bool, callable or None
@@ -72,11 +84,18 @@ class FactorModel(Factors):
         Raises
         ------
         UnknownIdError
-            If a user or item id is not in the model.
+            If a user or item id is not in the model, unless these are skipped.
+        DataError
+            If a user is named twice, a file or frame cannot be read, or nothing in it belongs to the model.
         OptionError
-            If k is below 1.
+            If k is below 1, or another option is none.
+
+        Warns
+        -----
+        UnknownIdWarning
+            With ``unknown="skip"``: how many ids were skipped, and the first of them.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return recommend.recommend(self, wanted, opened, observer=observer)
 
@@ -89,20 +108,30 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns as a partitioned Parquet data set; return the number of rows.
 
-        The workers write the files of their own users. Called again with the same arguments, only what
-        is missing is made.
+        The workers write the files of their own users, each of which appears whole or not at all. Called
+        again with the same arguments, after a kill or a full disk, only what is missing is made; the files
+        are the same, byte for byte, whoever wrote them.
+
+        Parameters
+        ----------
+        path : path or fsspec URL
+            A folder of its own: ``recs``, ``s3://bucket/recs``. All workers must see it.
+        users, k, exclude_seen, allow, deny, min_score, unknown, executor, progress
+            See `recommend`.
 
         Raises
         ------
         OutputError
             If `path` holds anything else, or cannot be written.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_to(self, wanted, path, opened, observer=observer)
 
@@ -115,6 +144,8 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         overwrite: bool = False,
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
@@ -128,7 +159,7 @@ class FactorModel(Factors):
         OutputError
             If `path` exists (and `overwrite` is false) or cannot be written.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_file(self, wanted, path, opened, overwrite=overwrite, observer=observer)
 
@@ -199,12 +230,33 @@ class FactorModel(Factors):
         """Return the model of a solver's factors."""
         for array in (factors.user_factors, factors.item_factors, factors.singular_values):
             array.flags.writeable = False  # as in a model that was loaded
-        return cls(**{name: getattr(factors, name) for name in Factors.__dataclass_fields__})
+        return cls(**{each.name: getattr(factors, each.name) for each in fields(Factors) if each.init})
 
     def _rectangle(self, users: Any, items: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = self.user_factors if users is None else self.user_factors[self.users.codes(users, kind="user")]
         columns = self.item_factors if items is None else self.item_factors[self.items.codes(items, kind="item")]
         return rows, columns
+
+    def _request(
+        self,
+        users: Any,
+        k: int,
+        exclude_seen: bool,
+        allow: Any,
+        deny: Any,
+        min_score: float | None,
+        unknown: Literal["raise", "skip"],
+    ) -> RecommendRequest:
+        return recommend.request(
+            self,
+            user_list(self, users),
+            k,
+            exclude_seen=exclude_seen,
+            allow=item_list(self, allow, "allow"),
+            deny=item_list(self, deny, "deny"),
+            min_score=min_score,
+            unknown=unknown,
+        )
 
     def _scoring(
         self, executor: str | Executor | None, n_users: int, progress: bool | Observer | None

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError
+from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
 
 
 class PlainGroup(TyperGroup):
@@ -55,8 +55,9 @@ def _sentence(error: BaseException) -> str:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings as one line each, and never hide that a fit did not converge."""
+    """Show warnings as one line each, and never hide that a fit did not converge or that ids were skipped."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", NotConvergedWarning)
+        for kind in (NotConvergedWarning, UnknownIdWarning):
+            warnings.simplefilter("always", kind)
         warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
         yield
