@@ -92,6 +92,7 @@ class DataSet:
                 f"workers wrote {part_name(missing[0])} ({len(missing)} in all), but not to the {self.folder} that is "
                 "seen here. Give a path that all workers share, such as a network disk or an object store."
             )
+        self.folder.clean()  # of workers that were killed
         if self._manifest().get("rows") != rows:
             self._write_manifest(rows=rows)
 

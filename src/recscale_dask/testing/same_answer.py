@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,20 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.scoring.pairs import score_pairs
 from recscale_dask.scoring.recommend import recommend, request
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
+from recscale_dask.scoring.write import recommend_to
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.svd import SVDSolver
 from recscale_dask.testing.matrices import planted_tastes
 
 
 def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, seed: int = 0) -> dict[str, Any]:
-    """Fit, recommend, score pairs and reconstruct on an open executor; return what must be equal on all.
+    """Fit, recommend, to a data set too, score pairs and reconstruct on an executor; return what must be equal on all.
 
     Returns
     -------
     dict
-        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``scores`` (bytes) and
-        ``rectangle`` (bytes).
+        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
+        ``scores`` (bytes) and ``rectangle`` (bytes).
     """
     tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
     columns = pa.table(tastes.columns())
@@ -36,10 +39,15 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     rng = np.random.default_rng(seed)
     users = rng.integers(0, n_users, 100_000).astype(np.int32)
     items = rng.integers(0, n_items, 100_000).astype(np.int32)
+    wanted = request(model, k=10)
+    with tempfile.TemporaryDirectory() as folder:
+        recommend_to(model, wanted, folder, executor)
+        data_set = {each.name: each.read_bytes() for each in Path(folder).iterdir()}
     rectangle = reconstruct_blocks(model.user_factors, model.item_factors, executor)
     return {
         "factors": model.factors_sha256(),
-        "recommendations": recommend(model, request(model, k=10), executor),
+        "recommendations": recommend(model, wanted, executor),
+        "data_set": data_set,
         "scores": score_pairs(model, users, items, executor).tobytes(),
         "rectangle": b"".join(rows.tobytes() for rows in rectangle),
     }
