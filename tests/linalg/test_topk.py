@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recscale_dask.model import SeenItems
-from recscale_dask.scoring import topk as scoring
 from recscale_dask.scoring.topk import TopKQuery, top_k
 
 
@@ -88,12 +87,6 @@ def test_scores_that_differ_by_less_than_float32_products_round_are_ranked_right
     items = (rng.standard_normal(64) + 1e-7 * rng.standard_normal((400, 64))).astype(np.float32)
     assert ours(users, items, 10) == brute_force(users, items, 10)
 
-
-def test_answers_do_not_depend_on_the_height_of_tiles(monkeypatch):
-    users, items = normal(30, 8, 0), normal(40, 8, 1)
-    whole = ours(users, items, 5)
-    monkeypatch.setattr(scoring, "_TILE_SCORES", 90)
-    assert ours(users, items, 5) == whole
 
 
 small = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.1, 0.5, 1.0, 3.0, 1e-20, 1e15])

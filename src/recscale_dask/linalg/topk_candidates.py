@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.linalg.panel_scores import PANEL, UNROLLED
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """Factors to choose from, as `prepare_candidates` makes them.
+
+class Candidates(NamedTuple):
+    """Factors to choose from, as `prepare_candidates` makes them: a tuple, because kernels take tuples.
 
     Attributes
     ----------
     factors : ndarray of float32, shape (n_candidates, rank)
         As given: scores are defined by these.
+    norms : ndarray of float64, shape (n_candidates,)
+        Their lengths.
+    exponent : int
+        Panels are scaled by ``2**-exponent``, so that the longest candidate has a length in [0.5, 1).
+    codes : ndarray of int32, shape (n_candidates,)
+        Positions in `factors`, the longest first.
+    panels : ndarray of float32, flat
+        Factors in the order of `codes`, scaled, sixteen candidates a panel: shape (n_panels, width, 16), padded
+        with zeros.
+    bounds : ndarray of float64, shape (n_panels,)
+        Scaled length of the longest candidate of each panel.
     """
 
     factors: NDArray[np.float32]
+    norms: NDArray[np.float64]
+    exponent: int
+    codes: NDArray[np.int32]
+    panels: NDArray[np.float32]
+    bounds: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return len(self.factors)
+
+def padded(rank: int) -> int:
+    """Return the width of padded rows of factors."""
+    return -(-rank // UNROLLED) * UNROLLED
 
 
 def prepare_candidates(factors: NDArray[np.float32]) -> Candidates:
@@ -33,5 +53,15 @@ def prepare_candidates(factors: NDArray[np.float32]) -> Candidates:
         Finite numbers.
     """
     factors = np.ascontiguousarray(factors, np.float32).view()
-    factors.flags.writeable = False
-    return Candidates(factors)
+    n, rank = factors.shape
+    norms = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
+    codes = np.argsort(-norms, kind="stable").astype(np.int32)
+    _, exponent = math.frexp(float(norms.max(initial=0.0)))
+    n_panels, width = -(-n // PANEL), padded(rank)
+    ordered = np.zeros((n_panels * PANEL, width), np.float32)
+    ordered[:n, :rank] = np.ldexp(factors[codes], -exponent)
+    panels = np.ascontiguousarray(ordered.reshape(n_panels, PANEL, width).transpose(0, 2, 1)).ravel()
+    bounds = np.ldexp(norms[codes[::PANEL]], -exponent)
+    for array in (factors, norms, codes, panels, bounds):
+        array.flags.writeable = False
+    return Candidates(factors, norms, exponent, codes, panels, bounds)

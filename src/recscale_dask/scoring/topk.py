@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.portable import read_only
 from recscale_dask.execution.run import map_blocks
-from recscale_dask.linalg import topk
 from recscale_dask.linalg.topk_candidates import Candidates, prepare_candidates
+from recscale_dask.linalg.topk_search import Filters, block_shape, search
 from recscale_dask.model import SeenItems
-
-_TILE_SCORES = 1 << 22  # scores in one dense tile: 16 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,38 +88,29 @@ def top_k(query: TopKQuery, *, candidates: Candidates | NDArray[np.float32]) -> 
     """
     if not isinstance(candidates, Candidates):
         candidates = prepare_candidates(candidates)
-    items = candidates.factors
-    n, n_candidates = len(query.rows), len(items)
+    candidates = Candidates._make(read_only(each) for each in candidates)
+    n, n_candidates = len(query.rows), len(candidates.norms)
     k = min(query.k, n_candidates)
     codes = np.empty((n, k), np.int32)
     scores = np.empty((n, k), np.float32)
     counts = np.zeros(n, np.int64)
-    largest_norm = float(np.sqrt(np.einsum("ij,ij->i", items, items, dtype=np.float64).max(initial=0.0)))
-    excluded = query.excluded or SeenItems(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
-    height = max(1, _TILE_SCORES // max(1, n_candidates))
-    for start in range(0, n, height) if k else ():
-        part = slice(start, min(start + height, n))
-        tile = query.factors[part] @ items.T
-        if query.allowed is not None:
-            for row in range(part.start, part.stop):
-                kept = query.allowed.indices[query.allowed.indptr[row] : query.allowed.indptr[row + 1]]
-                refused = np.ones(n_candidates, bool)
-                refused[kept] = False
-                tile[row - start, refused] = -np.inf
-        topk.select_best(
-            tile,
-            query.factors[part],
-            items,
-            largest_norm,
-            excluded.indptr[part.start : part.stop + 1],
-            excluded.indices,
-            query.min_score,
-            codes[part],
-            scores[part],
-            counts[part],
+    scored = 0
+    if n and k:
+        nobody = SeenItems(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+        excluded, allowed = query.excluded or nobody, query.allowed or nobody
+        filters = Filters(
+            read_only(excluded.indptr),
+            read_only(excluded.indices),
+            query.allowed is not None,
+            read_only(allowed.indptr),
+            read_only(allowed.indices),
+            float(query.min_score),
         )
+        n_slots, capacity = block_shape(n, n_candidates, k)
+        rows = read_only(np.ascontiguousarray(query.factors))
+        scored = int(search(rows, filters, candidates, n_slots, capacity, codes, scores, counts))
     filled = np.arange(k) < counts[:, None]
-    return TopK(query.rows, counts, codes[filled], scores[filled], n * n_candidates)
+    return TopK(query.rows, counts, codes[filled], scores[filled], scored)
 
 
 def run_top_k(

@@ -1,0 +1,373 @@
+"""Search for the k best candidates of each row, exact, with most candidates never looked at.
+
+Candidates come in order of their lengths, the longest first, and rows in blocks whose shortlists stay in
+the cache. By Cauchy-Schwarz no candidate further down can have a score above the product of its own length
+and that of the row; once this is below the row's k-th score, the row is finished.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.linalg.kernels import strict_kernel
+from recscale_dask.linalg.panel_scores import PANEL, ROWS, lowest_bit, reach_thresholds
+from recscale_dask.linalg.topk import dot, keep_best, sort_best_first
+from recscale_dask.linalg.topk_candidates import Candidates
+from recscale_dask.linalg.topk_shortlist import TINY, margin_of, settle, shorten
+
+TILE_PANELS = 8
+SLACK = 48
+MAX_SLOTS = 128
+BLOCK_BYTES = 4 << 20
+
+
+def block_shape(n_rows: int, n_candidates: int, k: int) -> tuple[int, int]:
+    """Return how many rows are searched together, and how long their shortlists are."""
+    capacity = k + PANEL + SLACK
+    bytes_of_slot = 8 * capacity + n_candidates // 8
+    return min(n_rows, MAX_SLOTS, max(ROWS, BLOCK_BYTES // bytes_of_slot)), capacity
+
+
+class Filters(NamedTuple):
+    """What each row may get; CSR structures with a row each.
+
+    Attributes
+    ----------
+    excluded_indptr, excluded : ndarray
+        Never these.
+    limited : bool
+        Whether only those of `allowed` may be returned.
+    allowed_indptr, allowed : ndarray
+        Only these, ascending.
+    min_score : float
+        The least score.
+    """
+
+    excluded_indptr: NDArray[np.int64]
+    excluded: NDArray[np.int32]
+    limited: bool
+    allowed_indptr: NDArray[np.int64]
+    allowed: NDArray[np.int32]
+    min_score: float
+
+
+class _Block(NamedTuple):
+    """The rows that are searched together, a slot each."""
+
+    rows: NDArray[np.int64]
+    scaled: NDArray[np.float32]
+    row_scales: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    blocked: NDArray[np.uint8]
+    lows: NDArray[np.float32]
+    codes: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    floors: NDArray[np.float32]
+
+
+@strict_kernel
+def _length(row: NDArray[np.float32]) -> float:
+    square = 0.0
+    for j in range(len(row)):
+        square += np.float64(row[j]) * np.float64(row[j])
+    return float(np.sqrt(square))
+
+
+@strict_kernel
+def _mark(blocked: NDArray[np.uint8], codes: NDArray[np.int32], mark: bool) -> None:
+    for code in codes:
+        bit = np.uint8(1 << (code & 7))
+        if mark:
+            blocked[code >> 3] |= bit
+        else:
+            blocked[code >> 3] = 0
+
+
+@strict_kernel
+def _is_marked(blocked: NDArray[np.uint8], code: Any) -> bool:
+    return bool((blocked[code >> 3] >> (code & 7)) & 1)
+
+
+@strict_kernel
+def _scan(
+    row: NDArray[np.float32],
+    length: float,
+    allowed: NDArray[np.int32],
+    limited: bool,
+    blocked: NDArray[np.uint8],
+    min_score: float,
+    candidates: Candidates,
+    codes: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> Any:
+    """Write the best of some candidates, or of all, one by one in order of their codes; return their number."""
+    longest = np.ldexp(1.0, candidates.exponent)
+    size, scored = 0, 0
+    for i in range(len(allowed) if limited else len(candidates.norms)):
+        code = allowed[i] if limited else np.int32(i)
+        if size == len(codes):
+            # A tie would go to a lower code, which are all behind us.
+            if length * longest * (1 + 1e-6) + 2.0**-149 * (length > 0) <= scores[0]:
+                break
+            norm = candidates.norms[code]
+            if length * norm * (1 + 1e-6) + 2.0**-149 * (length * norm > 0) <= scores[0]:
+                continue
+        if _is_marked(blocked, code):
+            continue
+        score = dot(row, candidates.factors[code])
+        scored += 1
+        if score >= min_score:
+            size = keep_best(scores, codes, size, score, code)
+    sort_best_first(scores, codes, size)
+    return size, scored
+
+
+@strict_kernel
+def _finish(
+    slot: int,
+    rows: NDArray[np.float32],
+    block: _Block,
+    candidates: Candidates,
+    min_score: float,
+    scale: float,
+    codes: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    counts: NDArray[np.int64],
+) -> None:
+    """Write the best of the shortlist of a slot."""
+    row, k = block.rows[slot], codes.shape[1]
+    lows, listed = block.lows[slot], block.codes[slot]
+    size, _ = shorten(
+        lows, listed, block.sizes[slot], k, block.floors[slot], block.margins[slot], scale, candidates.norms
+    )
+    kept = 0
+    for i in range(size):
+        score = dot(rows[row], candidates.factors[listed[i]])
+        if score >= min_score:
+            kept = keep_best(scores[row], codes[row], kept, score, listed[i])
+    sort_best_first(scores[row], codes[row], kept)
+    counts[row] = kept
+
+
+@strict_kernel
+def _enlist(
+    slot: int,
+    position: int,
+    bits: int,
+    rough: NDArray[np.float32],
+    error: Any,
+    k: int,
+    rows: NDArray[np.float32],
+    block: _Block,
+    candidates: Candidates,
+    scale: float,
+) -> None:
+    """Take the candidates of a panel whose bits are set onto the shortlist of a slot."""
+    lows, listed, blocked = block.lows[slot], block.codes[slot], block.blocked[slot]
+    size = block.sizes[slot]
+    while bits:
+        lane = lowest_bit(bits)
+        bits &= bits - 1
+        if position + lane >= len(candidates.codes):
+            break
+        code = candidates.codes[position + lane]
+        if not _is_marked(blocked, code):
+            lows[size], listed[size] = rough[lane] - error, code
+            size += 1
+    if size > len(lows) - PANEL:
+        margin, floor = block.margins[slot], block.floors[slot]
+        size, floor = shorten(lows, listed, size, k, floor, margin, scale, candidates.norms)
+        block.floors[slot] = floor
+        if size > len(lows) - PANEL:
+            row = rows[block.rows[slot]]
+            size = settle(
+                lows, listed, size, k, margin, scale, candidates.norms, row, block.row_scales[slot], candidates.factors
+            )
+    block.sizes[slot] = size
+
+
+@strict_kernel
+def _search_block(
+    active: NDArray[np.int64],
+    n_active: int,
+    rows: NDArray[np.float32],
+    block: _Block,
+    candidates: Candidates,
+    min_score: float,
+    codes: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    counts: NDArray[np.int64],
+) -> int:
+    """Search for the best of the active slots; return how many scores were computed."""
+    k = codes.shape[1]
+    n_panels, width = len(candidates.bounds), len(block.scaled) // len(block.rows)
+    scale = np.ldexp(1.0, -candidates.exponent)
+    places = np.empty(len(active) + ROWS, np.int64)
+    thresholds = np.empty(len(active) + ROWS, np.float32)
+    rough = np.empty((ROWS, PANEL), np.float32)
+    reached = np.empty(ROWS, np.int64)
+    scored = 0
+    for first in range(0, n_panels, TILE_PANELS):
+        bound = candidates.bounds[first]
+        last = min(first + TILE_PANELS, n_panels)
+        kept = 0
+        for i in range(n_active):
+            slot = active[i]
+            if block.sizes[slot] > k + SLACK // 4:
+                block.sizes[slot], block.floors[slot] = shorten(
+                    block.lows[slot],
+                    block.codes[slot],
+                    block.sizes[slot],
+                    k,
+                    block.floors[slot],
+                    block.margins[slot],
+                    scale,
+                    candidates.norms,
+                )
+            error = block.margins[slot] * bound + TINY
+            if block.lengths[slot] * bound + error >= block.floors[slot]:
+                active[kept], places[kept] = slot, slot * width
+                thresholds[kept] = np.float32(block.floors[slot] - error)
+                kept += 1
+            else:
+                _finish(slot, rows, block, candidates, min_score, scale, codes, scores, counts)
+        n_active = kept
+        if n_active == 0:
+            break
+        for i in range(n_active, n_active + ROWS):
+            places[i], thresholds[i] = places[0], np.float32(np.inf)
+        scored += n_active * (min(last * PANEL, len(candidates.codes)) - first * PANEL)
+        for group in range(0, n_active, ROWS):
+            for panel in range(first, last):
+                if reach_thresholds(
+                    block.scaled,
+                    places,
+                    thresholds,
+                    group,
+                    candidates.panels,
+                    panel * width * PANEL,
+                    width,
+                    rough.reshape(-1),
+                    reached,
+                ):
+                    for i in range(ROWS):
+                        if reached[i]:
+                            slot = active[group + i]
+                            error = block.margins[slot] * bound + TINY
+                            _enlist(
+                                slot,
+                                panel * PANEL,
+                                reached[i],
+                                rough[i],
+                                np.float32(error),
+                                k,
+                                rows,
+                                block,
+                                candidates,
+                                scale,
+                            )
+                            thresholds[group + i] = np.float32(block.floors[slot] - error)
+    for i in range(n_active):
+        _finish(active[i], rows, block, candidates, min_score, scale, codes, scores, counts)
+    return scored
+
+
+@strict_kernel
+def search(
+    rows: NDArray[np.float32],
+    filters: Filters,
+    candidates: Candidates,
+    n_slots: int,
+    capacity: int,
+    codes: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    counts: NDArray[np.int64],
+) -> int:
+    """Write the best candidates of each row, best first, ties by code; return how many scores were computed.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_rows, rank)
+        Factors.
+    filters : Filters
+        What each row may get.
+    candidates : Candidates
+        What to search.
+    n_slots : int
+        How many rows are searched together.
+    capacity : int
+        Length of shortlists, at least k + 16.
+    codes, scores : ndarray of shape (n_rows, k)
+        Written: positions of candidates, and their scores.
+    counts : ndarray of shape (n_rows,)
+        Written: how many of the k are filled.
+    """
+    n_rows, rank = rows.shape
+    k, n = codes.shape[1], len(candidates.norms)
+    width = len(candidates.panels) // (len(candidates.bounds) * PANEL)
+    block = _Block(
+        np.empty(n_slots, np.int64),
+        np.zeros(n_slots * width, np.float32),
+        np.empty(n_slots, np.float64),
+        np.empty(n_slots, np.float64),
+        np.empty(n_slots, np.float64),
+        np.zeros((n_slots, n // 8 + 1), np.uint8),
+        np.empty((n_slots, capacity), np.float32),
+        np.empty((n_slots, capacity), np.int32),
+        np.empty(n_slots, np.int64),
+        np.empty(n_slots, np.float32),
+    )
+    longest = candidates.norms[candidates.codes[0]]
+    active = np.empty(n_slots, np.int64)
+    scored = 0
+    for first in range(0, n_rows, n_slots):
+        n_active = 0
+        filled = min(n_slots, n_rows - first)
+        for slot in range(filled):
+            i = first + slot
+            _mark(
+                block.blocked[slot],
+                filters.excluded[filters.excluded_indptr[i] : filters.excluded_indptr[i + 1]],
+                True,
+            )
+            length = _length(rows[i])
+            # Outside of these limits scores overflow, or are too small for a relative error.
+            if filters.limited or not 2.0**-100 < length * longest < 2.0**127:
+                counts[i], computed = _scan(
+                    rows[i],
+                    length,
+                    filters.allowed[filters.allowed_indptr[i] : filters.allowed_indptr[i + 1]],
+                    filters.limited,
+                    block.blocked[slot],
+                    filters.min_score,
+                    candidates,
+                    codes[i],
+                    scores[i],
+                )
+                scored += computed
+                continue
+            _, exponent = math.frexp(length)
+            row_scale = math.ldexp(1.0, -exponent)
+            for j in range(rank):
+                block.scaled[slot * width + j] = np.float32(rows[i, j] * row_scale)
+            block.rows[slot], block.row_scales[slot] = i, row_scale
+            block.lengths[slot] = length * row_scale
+            block.margins[slot] = margin_of(length * row_scale, width)
+            block.sizes[slot] = 0
+            block.floors[slot] = np.float32(filters.min_score * row_scale * math.ldexp(1.0, -candidates.exponent))
+            active[n_active] = slot
+            n_active += 1
+        scored += _search_block(active, n_active, rows, block, candidates, filters.min_score, codes, scores, counts)
+        for slot in range(filled):
+            i = first + slot
+            _mark(
+                block.blocked[slot],
+                filters.excluded[filters.excluded_indptr[i] : filters.excluded_indptr[i + 1]],
+                False,
+            )
+    return scored
