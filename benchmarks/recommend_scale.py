@@ -27,7 +27,7 @@ from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors, SeenItems
 
 SEEN = 20  # items of each user
-WARM_UP = 8192  # users
+WARM_UP = 65536  # users: a partition or two for each worker
 _CHUNK = 1 << 18  # rows
 
 
@@ -35,7 +35,7 @@ def make(path: Path, n_users: int, n_items: int, rank: int) -> None:
     """Write a model of drawn factors."""
     rng = np.random.default_rng(0)
     spectrum = (np.arange(1, rank + 1) ** -0.25).astype(np.float32)  # on both sides: 1 / sqrt(j) in the product
-    lengths = rng.lognormal(sigma=1.0, size=(n_items, 1)).astype(np.float32)
+    lengths = rng.lognormal(sigma=0.75, size=(n_items, 1)).astype(np.float32)
     items = rng.standard_normal((n_items, rank), dtype=np.float32) * spectrum * lengths
     users = np.empty((n_users, rank), np.float32)
     seen = np.empty((n_users, SEEN), np.int32)

@@ -45,7 +45,7 @@ from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
 
 RANK = 64
 K = 10
-WARM_UP_USERS = 8192
+WARM_UP_USERS = 65536
 _SAMPLES = 0.2  # seconds between two looks at the memory
 
 

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from recscale_dask.errors import OutputError
 from recscale_dask.model import Factors, SeenItems, sha256_of
-from recscale_dask.scoring import recommend
 from recscale_dask.scoring.folder import Folder
 from recscale_dask.scoring.recommend import RecommendRequest
 
@@ -155,7 +154,7 @@ def describe(model: Factors, wanted: RecommendRequest) -> dict[str, Any]:
             "denied": _lists(wanted.denied),
         },
         "schema": {field.name: str(field.type) for field in schema(model)},
-        "partitions": {"count": wanted.n_batches, "users_each": recommend.BATCH_USERS},
+        "partitions": {"count": wanted.n_batches, "users_each": wanted.batch_users},
     }
 
 

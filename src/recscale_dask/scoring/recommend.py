@@ -31,8 +31,13 @@ from recscale_dask.scoring.filters import (
 from recscale_dask.scoring.topk import TopK, TopKQuery, top_k
 from recscale_dask.scoring.user_rows import StoredUserRows, UserRows, user_rows
 
-BATCH_USERS = 2048
-"""Users per job; fixed, so that partitions of written recommendations are the same everywhere."""
+BATCH_USERS = 8192
+"""Users per job at most; fixed, so that partitions of written recommendations are the same everywhere.
+
+Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/recommend_to.py.
+"""
+
+_BATCH_ROWS = 1 << 20  # rows per job at most, for a large k
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +69,14 @@ class RecommendRequest:
     min_score: float = -np.inf
 
     @property
+    def batch_users(self) -> int:
+        """Users per job; a function of k alone."""
+        return max(1, min(BATCH_USERS, _BATCH_ROWS // self.k))
+
+    @property
     def n_batches(self) -> int:
         """Number of jobs; one, with an empty answer, if there are no users."""
-        return max(1, -(-len(self.users) // BATCH_USERS))
+        return max(1, -(-len(self.users) // self.batch_users))
 
 
 def request(
@@ -172,8 +182,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield jobs of a request, by default all."""
     stored = model.stored if executor.capabilities.isolated and executor.capabilities.shared_files else None
+    height = wanted.batch_users
     for number in range(wanted.n_batches) if numbers is None else numbers:
-        part = slice(number * BATCH_USERS, (number + 1) * BATCH_USERS)
+        part = slice(number * height, (number + 1) * height)
         users = wanted.users[part]
         rows: UserRows | StoredUserRows
         if stored is not None:
