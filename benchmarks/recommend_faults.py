@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`kill -9` at random moments while recommendations are written: the same bytes, and no half file for a reader?
 
-Usage: python benchmarks/recommend_faults.py [CASE ...] [--kills 20] [--users 60000] [--seed 0] [--json OUT]
+Usage: python benchmarks/recommend_faults.py [CASE ...] [--kills 20] [--users 120000] [--seed 0] [--json OUT]
 
 Without CASE all of these run: processes-worker, dask-worker, processes-driver, dask-driver. A process of its own
 writes a data set of drawn factors, to a disk that is made slow (a part takes 50 ms), so that kills fall into
@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--users", type=int, default=60_000)
+    parser.add_argument("--users", type=int, default=120_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--drive", nargs=3, help=argparse.SUPPRESS)

@@ -153,6 +153,11 @@ class ModelFiles:
         ModelFormatError
             If the files are not there, or no longer those that were loaded.
         """
+        if not self.folder.exists():
+            raise ModelFormatError(
+                f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
+                "driver read it themselves: load it from a folder that all of them see."
+            )
         if _read_manifest(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
         return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
