@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,10 @@ from recscale_dask.linalg.topk import dot, keep_best
 
 TINY = 2.0**-40
 """Error of numbers that are too small for float32, where the longest candidate and row have a length near 1."""
+
+
+_BISECTIONS = 20
+_kernel_without_nan = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 
 
 @strict_kernel
@@ -30,36 +35,34 @@ def margin_of(length: float, width: int) -> float:
     return (width + 8) * 2.0**-24 * length
 
 
-@strict_kernel
-def _kth_largest(lows: NDArray[np.float32], codes: NDArray[np.int32], size: int, k: int) -> Any:
-    """Return the k-th largest of the first `size` lower ends, after moving the k largest to the front."""
-    left, right = 0, size - 1
-    while left < right:
-        pivot = lows[(left + right) // 2]
-        i, j = left, right
-        while i <= j:
-            while lows[i] > pivot:
-                i += 1
-            while lows[j] < pivot:
-                j -= 1
-            if i <= j:
-                lows[i], lows[j] = lows[j], lows[i]
-                codes[i], codes[j] = codes[j], codes[i]
-                i += 1
-                j -= 1
-        if k - 1 <= j:
-            right = j
-        elif k - 1 >= i:
-            left = i
+@_kernel_without_nan
+def _raised(lows: NDArray[np.float32], start: int, size: int, k: int) -> Any:
+    """Return a number that k or a few more of `size` lower ends from `start` on are not below.
+
+    By bisection, because counting is done in vector registers and has no branch to mispredict.
+    """
+    least, most = lows[start], lows[start]
+    for i in range(start + 1, start + size):
+        least, most = min(least, lows[i]), max(most, lows[i])
+    for _ in range(_BISECTIONS):
+        middle = np.float32(0.5) * (least + most)
+        count = 0
+        for i in range(start, start + size):
+            count += lows[i] >= middle
+        if count < k:
+            most = middle
         else:
-            break
-    return lows[k - 1]
+            least = middle
+            if count <= k + k // 16:
+                break
+    return least
 
 
 @strict_kernel
 def shorten(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
+    start: int,
     size: int,
     k: int,
     floor: Any,
@@ -71,8 +74,8 @@ def shorten(
 
     Parameters
     ----------
-    lows, codes : ndarray of shape (capacity,)
-        Lower ends and candidates, of which the first `size` count.
+    lows, codes : ndarray, flat
+        Lower ends and candidates of all shortlists; this one has `size` of them from `start` on.
     floor : float32
         What is known already.
     margin : float
@@ -83,23 +86,25 @@ def shorten(
         Lengths of candidates.
     """
     if size >= k:
-        floor = max(floor, _kth_largest(lows, codes, size, k))
-    kept = 0
-    for i in range(size):
-        low = np.float64(lows[i])
-        # The longest candidate has a length below 1: most are told apart without a look at theirs.
-        if low >= floor or (
-            low + 2 * (margin + TINY) >= floor and low + 2 * (margin * scale * norms[codes[i]] + TINY) >= floor
-        ):
-            lows[kept], codes[kept] = lows[i], codes[i]
-            kept += 1
-    return kept, floor
+        floor = max(floor, _raised(lows, start, size, k))
+    # The longest candidate has a length below 1: most are told apart without a look at theirs.
+    hopeless = floor - 2 * (margin + TINY)
+    kept = start
+    for i in range(start, start + size):
+        low, code = lows[i], codes[i]
+        lows[kept], codes[kept] = low, code
+        stays = low >= floor
+        if not stays and low >= hopeless:
+            stays = low + 2 * (margin * scale * norms[code] + TINY) >= floor
+        kept += stays
+    return kept - start, floor
 
 
 @strict_kernel
 def settle(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
+    start: int,
     size: int,
     k: int,
     margin: float,
@@ -112,10 +117,10 @@ def settle(
     """Keep only the k best by `dot`, for a shortlist of candidates that rough scores cannot tell apart."""
     best_scores, best_codes = np.empty(k, np.float32), np.empty(k, np.int32)
     kept = 0
-    for i in range(size):
+    for i in range(start, start + size):
         kept = keep_best(best_scores, best_codes, kept, dot(row, factors[codes[i]]), codes[i])
     for i in range(kept):
         code = best_codes[i]
-        codes[i] = code
-        lows[i] = np.float32(best_scores[i] * row_scale * scale - margin * scale * norms[code] - TINY)
+        codes[start + i] = code
+        lows[start + i] = np.float32(best_scores[i] * row_scale * scale - margin * scale * norms[code] - TINY)
     return kept
