@@ -28,16 +28,14 @@ def scores_of(
     row: NDArray[np.float32],
     factors: NDArray[np.float32],
     codes: NDArray[np.int32],
-    start: int,
-    size: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the scores of a row with the `size` candidates from `start` on, there in `out`.
+    """Write the scores of a row and some candidates.
 
     Four at a time: a sum in order waits for each of its additions, and four sums wait together.
     """
-    last = start + size - 1
-    for i in range(start, start + size, 4):
+    last = len(codes) - 1
+    for i in range(0, len(codes), 4):
         a, b = codes[i], codes[min(i + 1, last)]
         c, d = codes[min(i + 2, last)], codes[min(i + 3, last)]
         score_a, score_b, score_c, score_d = 0.0, 0.0, 0.0, 0.0

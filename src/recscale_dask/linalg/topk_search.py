@@ -130,41 +130,18 @@ def _scan(
 
 
 @strict_kernel
-def _shorten(slot: int, k: int, block: _Block, candidates: Candidates, scale: float) -> None:
-    """Drop what is worse than k others from the shortlist of a slot."""
-    block.sizes[slot], block.floors[slot] = shorten(
-        block.lows,
-        block.codes,
-        slot * block.capacity,
-        block.sizes[slot],
-        k,
-        block.floors[slot],
-        block.margins[slot],
-        scale,
-        candidates.norms,
-    )
-
-
-@strict_kernel
 def _make_room(
     slot: int, k: int, rows: NDArray[np.float32], block: _Block, candidates: Candidates, scale: float
 ) -> None:
     """Shorten the shortlist of a slot until a panel fits."""
-    _shorten(slot, k, block, candidates, scale)
-    if block.sizes[slot] > block.capacity - PANEL:
-        block.sizes[slot] = settle(
-            block.lows,
-            block.codes,
-            slot * block.capacity,
-            block.sizes[slot],
-            k,
-            block.margins[slot],
-            scale,
-            candidates.norms,
-            rows[block.rows[slot]],
-            block.row_scales[slot],
-            candidates.factors,
-        )
+    start = slot * block.capacity
+    lows, listed = block.lows[start : start + block.sizes[slot]], block.codes[start : start + block.sizes[slot]]
+    margin, norms = block.margins[slot], candidates.norms
+    size, block.floors[slot] = shorten(lows, listed, k, block.floors[slot], margin, scale, norms)
+    if size > block.capacity - PANEL:
+        row, row_scale = rows[block.rows[slot]], block.row_scales[slot]
+        size = settle(lows[:size], listed[:size], k, margin, scale, norms, row, row_scale, candidates.factors)
+    block.sizes[slot] = size
 
 
 @strict_kernel
@@ -180,15 +157,15 @@ def _finish(
     counts: NDArray[np.int64],
 ) -> None:
     """Write the best of the shortlist of a slot."""
-    _shorten(slot, codes.shape[1], block, candidates, scale)
-    row, start, size = block.rows[slot], slot * block.capacity, block.sizes[slot]
-    exact, listed = block.lows, block.codes
-    scores_of(rows[row], candidates.factors, listed, start, size, exact)
+    start, row = slot * block.capacity, block.rows[slot]
+    lows, listed = block.lows[start : start + block.sizes[slot]], block.codes[start : start + block.sizes[slot]]
     best_codes, best_scores = codes[row], scores[row]
+    size, _ = shorten(lows, listed, len(best_codes), block.floors[slot], block.margins[slot], scale, candidates.norms)
+    scores_of(rows[row], candidates.factors, listed[:size], lows)
     kept = 0
-    for i in range(start, start + size):
-        if exact[i] >= min_score:
-            kept = keep_best(best_scores, best_codes, kept, exact[i], listed[i])
+    for i in range(size):
+        if lows[i] >= min_score:
+            kept = keep_best(best_scores, best_codes, kept, lows[i], listed[i])
     sort_best_first(best_scores, best_codes, kept)
     counts[row] = kept
 
@@ -227,8 +204,10 @@ def _search_block(
         for i in range(n_active):
             slot = active[i]
             if sizes[slot] > k + GROWTH:
+                start = slot * capacity
+                end = start + sizes[slot]
                 sizes[slot], floors[slot] = shorten(
-                    lows, listed, slot * capacity, sizes[slot], k, floors[slot], margins[slot], scale, norms
+                    lows[start:end], listed[start:end], k, floors[slot], margins[slot], scale, norms
                 )
             error = margins[slot] * bound + TINY
             if lengths[slot] * bound + error >= floors[slot]:

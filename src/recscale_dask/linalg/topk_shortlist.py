@@ -36,19 +36,19 @@ def margin_of(length: float, width: int) -> float:
 
 
 @_kernel_without_nan
-def _raised(lows: NDArray[np.float32], start: int, size: int, k: int) -> Any:
-    """Return a number that k or a few more of `size` lower ends from `start` on are not below.
+def _raised(lows: NDArray[np.float32], k: int) -> Any:
+    """Return a number that k or a few more of the lower ends are not below.
 
     By bisection, because counting is done in vector registers and has no branch to mispredict.
     """
-    least, most = lows[start], lows[start]
-    for i in range(start + 1, start + size):
-        least, most = min(least, lows[i]), max(most, lows[i])
+    least, most = lows[0], lows[0]
+    for low in lows:
+        least, most = min(least, low), max(most, low)
     for _ in range(_BISECTIONS):
         middle = np.float32(0.5) * (least + most)
-        count = 0
-        for i in range(start, start + size):
-            count += lows[i] >= middle
+        count = np.int32(0)
+        for low in lows:
+            count += np.int32(low >= middle)
         if count < k:
             most = middle
         else:
@@ -62,20 +62,18 @@ def _raised(lows: NDArray[np.float32], start: int, size: int, k: int) -> Any:
 def shorten(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
-    start: int,
-    size: int,
     k: int,
     floor: Any,
     margin: float,
     scale: float,
     norms: NDArray[np.float64],
 ) -> Any:
-    """Drop what is worse than k others; return the new size and floor.
+    """Move what may be among the k best to the front; return how much that is, and the new floor.
 
     Parameters
     ----------
-    lows, codes : ndarray, flat
-        Lower ends and candidates of all shortlists; this one has `size` of them from `start` on.
+    lows, codes : ndarray of shape (n,)
+        Lower ends and candidates.
     floor : float32
         What is known already.
     margin : float
@@ -85,27 +83,25 @@ def shorten(
     norms : ndarray of float64
         Lengths of candidates.
     """
-    if size >= k:
-        floor = max(floor, _raised(lows, start, size, k))
+    if len(lows) >= k:
+        floor = max(floor, _raised(lows, k))
     # The longest candidate has a length below 1: most are told apart without a look at theirs.
-    hopeless = floor - 2 * (margin + TINY)
-    kept = start
-    for i in range(start, start + size):
+    hopeless = np.float32(floor - 2 * (margin + TINY))
+    kept = 0
+    for i in range(len(lows)):
         low, code = lows[i], codes[i]
         lows[kept], codes[kept] = low, code
         stays = low >= floor
         if not stays and low >= hopeless:
             stays = low + 2 * (margin * scale * norms[code] + TINY) >= floor
         kept += stays
-    return kept - start, floor
+    return kept, floor
 
 
 @strict_kernel
 def settle(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
-    start: int,
-    size: int,
     k: int,
     margin: float,
     scale: float,
@@ -114,13 +110,13 @@ def settle(
     row_scale: float,
     factors: NDArray[np.float32],
 ) -> int:
-    """Keep only the k best by `dot`, for a shortlist of candidates that rough scores cannot tell apart."""
+    """Keep only the k best by `dot`, where rough scores cannot tell candidates apart; return how many."""
     best_scores, best_codes = np.empty(k, np.float32), np.empty(k, np.int32)
     kept = 0
-    for i in range(start, start + size):
+    for i in range(len(lows)):
         kept = keep_best(best_scores, best_codes, kept, dot(row, factors[codes[i]]), codes[i])
     for i in range(kept):
         code = best_codes[i]
-        codes[start + i] = code
-        lows[start + i] = np.float32(best_scores[i] * row_scale * scale - margin * scale * norms[code] - TINY)
+        codes[i] = code
+        lows[i] = np.float32(best_scores[i] * row_scale * scale - margin * scale * norms[code] - TINY)
     return kept
