@@ -18,6 +18,8 @@ ROWS = 6
 """Rows that are scored together."""
 PANEL = 16
 """Candidates that are scored together."""
+WORDS = -(-ROWS * PANEL // 64)
+"""Words of 64 bits with a bit for each of these scores."""
 UNROLLED = 4
 """Factors per step of the loop; rows and panels are padded with zeros to a multiple of it."""
 
@@ -36,7 +38,9 @@ def _spread(builder: Any, scalar: Any) -> Any:
     """Return a vector of one number."""
     undefined = ir.Constant(_vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(_int32, PANEL), [0] * PANEL)
-    return builder.shuffle_vector(builder.insert_element(undefined, scalar, ir.Constant(_int32, 0)), undefined, first_lane)
+    return builder.shuffle_vector(
+        builder.insert_element(undefined, scalar, ir.Constant(_int32, 0)), undefined, first_lane
+    )
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -66,8 +70,8 @@ def reach_thresholds(
         Factors of candidates; the panel to be scored begins at `panel`.
     scores : ndarray of float32, shape (6, 16), flat
         Written, if a threshold is reached.
-    reached : ndarray of int64, shape (6,)
-        Written, if a threshold is reached: bit j of entry i says that candidate j reaches that of row i.
+    reached : ndarray of int64, shape (2,)
+        Written, if a threshold is reached: bit i of all 96 says that entry i of `scores` reaches that of its row.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -102,9 +106,13 @@ def reach_thresholds(
         any_reached = builder.icmp_unsigned("!=", union, ir.Constant(_bits, 0))
         with builder.if_then(any_reached, likely=False):
             target = builder.bitcast(data(7), _vector.as_pointer())
+            words = [_index(0)] * WORDS
             for row in range(ROWS):
                 builder.store(builder.load(sums[row]), builder.gep(target, [_index(row)]), align=4)
-                builder.store(builder.zext(bits[row], _int64), builder.gep(data(8), [_index(row)]))
+                word, place = divmod(row * PANEL, 64)
+                words[word] = builder.or_(words[word], builder.shl(builder.zext(bits[row], _int64), _index(place)))
+            for number, word in enumerate(words):
+                builder.store(word, builder.gep(data(8), [_index(number)]))
         return builder.zext(any_reached, context.get_value_type(types.boolean))
 
     integer = types.intp

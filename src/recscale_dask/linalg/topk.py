@@ -24,6 +24,34 @@ def dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> np.float32:
 
 
 @strict_kernel
+def scores_of(
+    row: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    codes: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the scores of a row and some candidates.
+
+    Four at a time: a sum in order waits for each of its additions, and four sums wait together.
+    """
+    last = len(codes) - 1
+    for i in range(0, len(codes), 4):
+        a, b = codes[i], codes[min(i + 1, last)]
+        c, d = codes[min(i + 2, last)], codes[min(i + 3, last)]
+        score_a, score_b, score_c, score_d = 0.0, 0.0, 0.0, 0.0
+        for j in range(len(row)):
+            number = np.float64(row[j])
+            score_a += number * np.float64(factors[a, j])
+            score_b += number * np.float64(factors[b, j])
+            score_c += number * np.float64(factors[c, j])
+            score_d += number * np.float64(factors[d, j])
+        out[min(i + 3, last)] = np.float32(score_d)
+        out[min(i + 2, last)] = np.float32(score_c)
+        out[min(i + 1, last)] = np.float32(score_b)
+        out[i] = np.float32(score_a)
+
+
+@strict_kernel
 def pair_scores(
     users: NDArray[np.float32],
     items: NDArray[np.float32],

@@ -22,8 +22,8 @@ class Candidates(NamedTuple):
         Their lengths.
     exponent : int
         Panels are scaled by ``2**-exponent``, so that the longest candidate has a length in [0.5, 1).
-    codes : ndarray of int32, shape (n_candidates,)
-        Positions in `factors`, the longest first.
+    codes : ndarray of int32, shape (n_panels * 16,)
+        Positions in `factors`, the longest first, and then n_candidates for the rest of the last panel.
     panels : ndarray of float32, flat
         Factors in the order of `codes`, scaled, sixteen candidates a panel: shape (n_panels, width, 16), padded
         with zeros.
@@ -55,13 +55,15 @@ def prepare_candidates(factors: NDArray[np.float32]) -> Candidates:
     factors = np.ascontiguousarray(factors, np.float32).view()
     n, rank = factors.shape
     norms = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
-    codes = np.argsort(-norms, kind="stable").astype(np.int32)
+    order = np.argsort(-norms, kind="stable").astype(np.int32)
     _, exponent = math.frexp(float(norms.max(initial=0.0)))
     n_panels, width = -(-n // PANEL), padded(rank)
     ordered = np.zeros((n_panels * PANEL, width), np.float32)
-    ordered[:n, :rank] = np.ldexp(factors[codes], -exponent)
+    ordered[:n, :rank] = np.ldexp(factors[order], -exponent)
     panels = np.ascontiguousarray(ordered.reshape(n_panels, PANEL, width).transpose(0, 2, 1)).ravel()
-    bounds = np.ldexp(norms[codes[::PANEL]], -exponent)
+    bounds = np.ldexp(norms[order[::PANEL]], -exponent)
+    codes = np.full(n_panels * PANEL, n, np.int32)
+    codes[:n] = order
     for array in (factors, norms, codes, panels, bounds):
         array.flags.writeable = False
     return Candidates(factors, norms, exponent, codes, panels, bounds)

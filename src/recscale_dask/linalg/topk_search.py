@@ -14,20 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.linalg.kernels import strict_kernel
-from recscale_dask.linalg.panel_scores import PANEL, ROWS, lowest_bit, reach_thresholds
-from recscale_dask.linalg.topk import dot, keep_best, sort_best_first
+from recscale_dask.linalg.panel_scores import PANEL, ROWS, WORDS, lowest_bit, reach_thresholds
+from recscale_dask.linalg.topk import dot, keep_best, scores_of, sort_best_first
 from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.linalg.topk_shortlist import TINY, margin_of, settle, shorten
 
 TILE_PANELS = 8
 SLACK = 48
+GROWTH = 12
 MAX_SLOTS = 128
 BLOCK_BYTES = 4 << 20
 
 
 def block_shape(n_rows: int, n_candidates: int, k: int) -> tuple[int, int]:
     """Return how many rows are searched together, and how long their shortlists are."""
-    capacity = k + PANEL + SLACK
+    capacity = k + PANEL + SLACK + k // 4
     bytes_of_slot = 8 * capacity + n_candidates // 8
     return min(n_rows, MAX_SLOTS, max(ROWS, BLOCK_BYTES // bytes_of_slot)), capacity
 
@@ -64,6 +65,7 @@ class _Block(NamedTuple):
     lengths: NDArray[np.float64]
     margins: NDArray[np.float64]
     blocked: NDArray[np.uint8]
+    capacity: int
     lows: NDArray[np.float32]
     codes: NDArray[np.int32]
     sizes: NDArray[np.int64]
@@ -128,6 +130,21 @@ def _scan(
 
 
 @strict_kernel
+def _make_room(
+    slot: int, k: int, rows: NDArray[np.float32], block: _Block, candidates: Candidates, scale: float
+) -> None:
+    """Shorten the shortlist of a slot until a panel fits."""
+    start = slot * block.capacity
+    lows, listed = block.lows[start : start + block.sizes[slot]], block.codes[start : start + block.sizes[slot]]
+    margin, norms = block.margins[slot], candidates.norms
+    size, block.floors[slot] = shorten(lows, listed, k, block.floors[slot], margin, scale, norms)
+    if size > block.capacity - PANEL:
+        row, row_scale = rows[block.rows[slot]], block.row_scales[slot]
+        size = settle(lows[:size], listed[:size], k, margin, scale, norms, row, row_scale, candidates.factors)
+    block.sizes[slot] = size
+
+
+@strict_kernel
 def _finish(
     slot: int,
     rows: NDArray[np.float32],
@@ -140,55 +157,17 @@ def _finish(
     counts: NDArray[np.int64],
 ) -> None:
     """Write the best of the shortlist of a slot."""
-    row, k = block.rows[slot], codes.shape[1]
-    lows, listed = block.lows[slot], block.codes[slot]
-    size, _ = shorten(
-        lows, listed, block.sizes[slot], k, block.floors[slot], block.margins[slot], scale, candidates.norms
-    )
+    start, row = slot * block.capacity, block.rows[slot]
+    lows, listed = block.lows[start : start + block.sizes[slot]], block.codes[start : start + block.sizes[slot]]
+    best_codes, best_scores = codes[row], scores[row]
+    size, _ = shorten(lows, listed, len(best_codes), block.floors[slot], block.margins[slot], scale, candidates.norms)
+    scores_of(rows[row], candidates.factors, listed[:size], lows)
     kept = 0
     for i in range(size):
-        score = dot(rows[row], candidates.factors[listed[i]])
-        if score >= min_score:
-            kept = keep_best(scores[row], codes[row], kept, score, listed[i])
-    sort_best_first(scores[row], codes[row], kept)
+        if lows[i] >= min_score:
+            kept = keep_best(best_scores, best_codes, kept, lows[i], listed[i])
+    sort_best_first(best_scores, best_codes, kept)
     counts[row] = kept
-
-
-@strict_kernel
-def _enlist(
-    slot: int,
-    position: int,
-    bits: int,
-    rough: NDArray[np.float32],
-    error: Any,
-    k: int,
-    rows: NDArray[np.float32],
-    block: _Block,
-    candidates: Candidates,
-    scale: float,
-) -> None:
-    """Take the candidates of a panel whose bits are set onto the shortlist of a slot."""
-    lows, listed, blocked = block.lows[slot], block.codes[slot], block.blocked[slot]
-    size = block.sizes[slot]
-    while bits:
-        lane = lowest_bit(bits)
-        bits &= bits - 1
-        if position + lane >= len(candidates.codes):
-            break
-        code = candidates.codes[position + lane]
-        if not _is_marked(blocked, code):
-            lows[size], listed[size] = rough[lane] - error, code
-            size += 1
-    if size > len(lows) - PANEL:
-        margin, floor = block.margins[slot], block.floors[slot]
-        size, floor = shorten(lows, listed, size, k, floor, margin, scale, candidates.norms)
-        block.floors[slot] = floor
-        if size > len(lows) - PANEL:
-            row = rows[block.rows[slot]]
-            size = settle(
-                lows, listed, size, k, margin, scale, candidates.norms, row, block.row_scales[slot], candidates.factors
-            )
-    block.sizes[slot] = size
 
 
 @strict_kernel
@@ -209,8 +188,14 @@ def _search_block(
     scale = np.ldexp(1.0, -candidates.exponent)
     places = np.empty(len(active) + ROWS, np.int64)
     thresholds = np.empty(len(active) + ROWS, np.float32)
-    rough = np.empty((ROWS, PANEL), np.float32)
-    reached = np.empty(ROWS, np.int64)
+    rough = np.empty(ROWS * PANEL, np.float32)
+    reached = np.empty(WORDS, np.int64)
+    errors = np.empty(len(active), np.float32)
+    # By name, because reading a field of a tuple counts references.
+    scaled, panels, order, norms = block.scaled, candidates.panels, candidates.codes, candidates.norms
+    lows, listed, sizes, floors = block.lows, block.codes, block.sizes, block.floors
+    blocked, capacity, margins, lengths = block.blocked, block.capacity, block.margins, block.lengths
+    n_blocked = len(blocked) // len(block.rows)
     scored = 0
     for first in range(0, n_panels, TILE_PANELS):
         bound = candidates.bounds[first]
@@ -218,21 +203,16 @@ def _search_block(
         kept = 0
         for i in range(n_active):
             slot = active[i]
-            if block.sizes[slot] > k + SLACK // 4:
-                block.sizes[slot], block.floors[slot] = shorten(
-                    block.lows[slot],
-                    block.codes[slot],
-                    block.sizes[slot],
-                    k,
-                    block.floors[slot],
-                    block.margins[slot],
-                    scale,
-                    candidates.norms,
+            if sizes[slot] > k + GROWTH:
+                start = slot * capacity
+                end = start + sizes[slot]
+                sizes[slot], floors[slot] = shorten(
+                    lows[start:end], listed[start:end], k, floors[slot], margins[slot], scale, norms
                 )
-            error = block.margins[slot] * bound + TINY
-            if block.lengths[slot] * bound + error >= block.floors[slot]:
+            error = margins[slot] * bound + TINY
+            if lengths[slot] * bound + error >= floors[slot]:
                 active[kept], places[kept] = slot, slot * width
-                thresholds[kept] = np.float32(block.floors[slot] - error)
+                thresholds[kept], errors[kept] = np.float32(floors[slot] - error), np.float32(error)
                 kept += 1
             else:
                 _finish(slot, rows, block, candidates, min_score, scale, codes, scores, counts)
@@ -241,37 +221,32 @@ def _search_block(
             break
         for i in range(n_active, n_active + ROWS):
             places[i], thresholds[i] = places[0], np.float32(np.inf)
-        scored += n_active * (min(last * PANEL, len(candidates.codes)) - first * PANEL)
+        scored += n_active * (min(last * PANEL, len(norms)) - first * PANEL)
         for group in range(0, n_active, ROWS):
             for panel in range(first, last):
-                if reach_thresholds(
-                    block.scaled,
-                    places,
-                    thresholds,
-                    group,
-                    candidates.panels,
-                    panel * width * PANEL,
-                    width,
-                    rough.reshape(-1),
-                    reached,
+                if not reach_thresholds(
+                    scaled, places, thresholds, group, panels, panel * width * PANEL, width, rough, reached
                 ):
-                    for i in range(ROWS):
-                        if reached[i]:
-                            slot = active[group + i]
-                            error = block.margins[slot] * bound + TINY
-                            _enlist(
-                                slot,
-                                panel * PANEL,
-                                reached[i],
-                                rough[i],
-                                np.float32(error),
-                                k,
-                                rows,
-                                block,
-                                candidates,
-                                scale,
-                            )
-                            thresholds[group + i] = np.float32(block.floors[slot] - error)
+                    continue
+                fullest = 0
+                for word in range(WORDS):
+                    bits = reached[word]
+                    while bits:
+                        bit = 64 * word + lowest_bit(bits)
+                        bits &= bits - 1
+                        slot, code = active[group + bit // PANEL], order[panel * PANEL + bit % PANEL]
+                        if (blocked[slot * n_blocked + (code >> 3)] >> (code & 7)) & 1:
+                            continue
+                        size = sizes[slot]
+                        lows[slot * capacity + size] = rough[bit] - errors[group + bit // PANEL]
+                        listed[slot * capacity + size] = code
+                        sizes[slot] = size + 1
+                        fullest = max(fullest, size + 1)
+                if fullest > capacity - PANEL:
+                    for i in range(group, min(group + ROWS, n_active)):
+                        if sizes[active[i]] > capacity - PANEL:
+                            _make_room(active[i], k, rows, block, candidates, scale)
+                            thresholds[i] = np.float32(floors[active[i]] - np.float64(errors[i]))
     for i in range(n_active):
         _finish(active[i], rows, block, candidates, min_score, scale, codes, scores, counts)
     return scored
@@ -308,17 +283,19 @@ def search(
         Written: how many of the k are filled.
     """
     n_rows, rank = rows.shape
-    k, n = codes.shape[1], len(candidates.norms)
+    n = len(candidates.norms)
     width = len(candidates.panels) // (len(candidates.bounds) * PANEL)
+    n_blocked = n // 8 + 1
     block = _Block(
         np.empty(n_slots, np.int64),
         np.zeros(n_slots * width, np.float32),
         np.empty(n_slots, np.float64),
         np.empty(n_slots, np.float64),
         np.empty(n_slots, np.float64),
-        np.zeros((n_slots, n // 8 + 1), np.uint8),
-        np.empty((n_slots, capacity), np.float32),
-        np.empty((n_slots, capacity), np.int32),
+        np.zeros(n_slots * n_blocked, np.uint8),
+        capacity,
+        np.empty(n_slots * capacity, np.float32),
+        np.empty(n_slots * capacity, np.int32),
         np.empty(n_slots, np.int64),
         np.empty(n_slots, np.float32),
     )
@@ -331,10 +308,11 @@ def search(
         for slot in range(filled):
             i = first + slot
             _mark(
-                block.blocked[slot],
+                block.blocked[slot * n_blocked : (slot + 1) * n_blocked],
                 filters.excluded[filters.excluded_indptr[i] : filters.excluded_indptr[i + 1]],
                 True,
             )
+            block.blocked[slot * n_blocked + n // 8] |= np.uint8(1 << (n & 7))
             length = _length(rows[i])
             # Outside of these limits scores overflow, or are too small for a relative error.
             if filters.limited or not 2.0**-100 < length * longest < 2.0**127:
@@ -343,7 +321,7 @@ def search(
                     length,
                     filters.allowed[filters.allowed_indptr[i] : filters.allowed_indptr[i + 1]],
                     filters.limited,
-                    block.blocked[slot],
+                    block.blocked[slot * n_blocked : (slot + 1) * n_blocked],
                     filters.min_score,
                     candidates,
                     codes[i],
@@ -366,7 +344,7 @@ def search(
         for slot in range(filled):
             i = first + slot
             _mark(
-                block.blocked[slot],
+                block.blocked[slot * n_blocked : (slot + 1) * n_blocked],
                 filters.excluded[filters.excluded_indptr[i] : filters.excluded_indptr[i + 1]],
                 False,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,10 @@ from recscale_dask.linalg.topk import dot, keep_best
 
 TINY = 2.0**-40
 """Error of numbers that are too small for float32, where the longest candidate and row have a length near 1."""
+
+
+_BISECTIONS = 20
+_kernel_without_nan = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 
 
 @strict_kernel
@@ -30,49 +35,45 @@ def margin_of(length: float, width: int) -> float:
     return (width + 8) * 2.0**-24 * length
 
 
-@strict_kernel
-def _kth_largest(lows: NDArray[np.float32], codes: NDArray[np.int32], size: int, k: int) -> Any:
-    """Return the k-th largest of the first `size` lower ends, after moving the k largest to the front."""
-    left, right = 0, size - 1
-    while left < right:
-        pivot = lows[(left + right) // 2]
-        i, j = left, right
-        while i <= j:
-            while lows[i] > pivot:
-                i += 1
-            while lows[j] < pivot:
-                j -= 1
-            if i <= j:
-                lows[i], lows[j] = lows[j], lows[i]
-                codes[i], codes[j] = codes[j], codes[i]
-                i += 1
-                j -= 1
-        if k - 1 <= j:
-            right = j
-        elif k - 1 >= i:
-            left = i
+@_kernel_without_nan
+def _raised(lows: NDArray[np.float32], k: int) -> Any:
+    """Return a number that k or a few more of the lower ends are not below.
+
+    By bisection, because counting is done in vector registers and has no branch to mispredict.
+    """
+    least, most = lows[0], lows[0]
+    for low in lows:
+        least, most = min(least, low), max(most, low)
+    for _ in range(_BISECTIONS):
+        middle = np.float32(0.5) * (least + most)
+        count = np.int32(0)
+        for low in lows:
+            count += np.int32(low >= middle)
+        if count < k:
+            most = middle
         else:
-            break
-    return lows[k - 1]
+            least = middle
+            if count <= k + k // 16:
+                break
+    return least
 
 
 @strict_kernel
 def shorten(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
-    size: int,
     k: int,
     floor: Any,
     margin: float,
     scale: float,
     norms: NDArray[np.float64],
 ) -> Any:
-    """Drop what is worse than k others; return the new size and floor.
+    """Move what may be among the k best to the front; return how much that is, and the new floor.
 
     Parameters
     ----------
-    lows, codes : ndarray of shape (capacity,)
-        Lower ends and candidates, of which the first `size` count.
+    lows, codes : ndarray of shape (n,)
+        Lower ends and candidates.
     floor : float32
         What is known already.
     margin : float
@@ -82,17 +83,18 @@ def shorten(
     norms : ndarray of float64
         Lengths of candidates.
     """
-    if size >= k:
-        floor = max(floor, _kth_largest(lows, codes, size, k))
+    if len(lows) >= k:
+        floor = max(floor, _raised(lows, k))
+    # The longest candidate has a length below 1: most are told apart without a look at theirs.
+    hopeless = np.float32(floor - 2 * (margin + TINY))
     kept = 0
-    for i in range(size):
-        low = np.float64(lows[i])
-        # The longest candidate has a length below 1: most are told apart without a look at theirs.
-        if low >= floor or (
-            low + 2 * (margin + TINY) >= floor and low + 2 * (margin * scale * norms[codes[i]] + TINY) >= floor
-        ):
-            lows[kept], codes[kept] = lows[i], codes[i]
-            kept += 1
+    for i in range(len(lows)):
+        low, code = lows[i], codes[i]
+        lows[kept], codes[kept] = low, code
+        stays = low >= floor
+        if not stays and low >= hopeless:
+            stays = low + 2 * (margin * scale * norms[code] + TINY) >= floor
+        kept += stays
     return kept, floor
 
 
@@ -100,7 +102,6 @@ def shorten(
 def settle(
     lows: NDArray[np.float32],
     codes: NDArray[np.int32],
-    size: int,
     k: int,
     margin: float,
     scale: float,
@@ -109,10 +110,10 @@ def settle(
     row_scale: float,
     factors: NDArray[np.float32],
 ) -> int:
-    """Keep only the k best by `dot`, for a shortlist of candidates that rough scores cannot tell apart."""
+    """Keep only the k best by `dot`, where rough scores cannot tell candidates apart; return how many."""
     best_scores, best_codes = np.empty(k, np.float32), np.empty(k, np.int32)
     kept = 0
-    for i in range(size):
+    for i in range(len(lows)):
         kept = keep_best(best_scores, best_codes, kept, dot(row, factors[codes[i]]), codes[i])
     for i in range(kept):
         code = best_codes[i]
