@@ -88,7 +88,6 @@ def test_scores_that_differ_by_less_than_float32_products_round_are_ranked_right
     assert ours(users, items, 10) == brute_force(users, items, 10)
 
 
-
 small = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.1, 0.5, 1.0, 3.0, 1e-20, 1e15])
 
 

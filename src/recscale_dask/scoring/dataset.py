@@ -64,18 +64,10 @@ class DataSet:
         """Number of files when it is finished."""
         return int(self.description["partitions"]["count"])
 
-    def missing(self) -> list[int]:
-        """Return the numbers of the parts that are not there."""
-        names = self.folder.names()
-        return [number for number in range(self.n_parts) if part_name(number) not in names]
-
-    def n_rows(self, number: int) -> int | None:
-        """Return the number of rows of a part; None if it is no whole file, as after a loss of power."""
-        try:
-            with self.folder.open(part_name(number)) as file:
-                return int(pq.read_metadata(file).num_rows)
-        except (pa.ArrowException, OSError):
-            return None
+    def finished(self) -> dict[int, int]:
+        """Return the numbers of the parts that are there and whole, with their rows."""
+        rows = {number: self._n_rows(number) for number in self._numbers()}
+        return {number: count for number, count in rows.items() if count is not None}
 
     def finish(self, rows: int) -> None:
         """Write the number of rows into the manifest: the data set is whole.
@@ -85,15 +77,27 @@ class DataSet:
         OutputError
             If parts that were written are not there, or the manifest cannot be written.
         """
-        missing = self.missing()
+        missing = set(range(self.n_parts)).difference(self._numbers())
         if missing:
             raise OutputError(
-                f"workers wrote {part_name(missing[0])} ({len(missing)} in all), but not to the {self.folder} that is "
-                "seen here. Give a path that all workers share, such as a network disk or an object store."
+                f"workers wrote {part_name(min(missing))} ({len(missing)} in all), but not to the {self.folder} "
+                "that is seen here. Give a path that all workers share, such as a network disk or an object store."
             )
         self.folder.clean()  # of workers that were killed
         if self._manifest().get("rows") != rows:
             self._write_manifest(rows=rows)
+
+    def _numbers(self) -> list[int]:
+        names = self.folder.names()
+        return [number for number in range(self.n_parts) if part_name(number) in names]
+
+    def _n_rows(self, number: int) -> int | None:
+        """Return the number of rows of a part; None if it is no whole file, as after a loss of power."""
+        try:
+            with self.folder.open(part_name(number)) as file:
+                return int(pq.read_metadata(file).num_rows)
+        except (pa.ArrowException, OSError):
+            return None
 
     def _manifest(self) -> Any:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,8 @@ from recscale_dask.scoring.filters import (
     merged,
 )
 from recscale_dask.scoring.topk import TopK, TopKQuery, top_k
-from recscale_dask.scoring.user_rows import StoredUserRows, UserRows, user_rows
+from recscale_dask.scoring.user_rows import RowsOf, UserRows, placed_rows
+from recscale_dask.types import Recipe
 
 BATCH_USERS = 8192
 """Users per job at most; fixed, so that partitions of written recommendations are the same everywhere.
@@ -155,14 +156,14 @@ class Batch:
     ----------
     users : ndarray of int32, shape (n,)
         User codes.
-    rows : UserRows or StoredUserRows
+    rows : UserRows, or a Recipe of them
         Their factors and seen items, or where a worker finds them.
     allowed, denied : SeenItems or None
         See `RecommendRequest`.
     """
 
     users: NDArray[np.int32]
-    rows: UserRows | StoredUserRows
+    rows: UserRows | Recipe[UserRows]
     allowed: SeenItems | None
     denied: SeenItems | None
 
@@ -177,21 +178,13 @@ class Rules:
     n_items: int
 
 
-def batches(
-    model: Factors, wanted: RecommendRequest, executor: Executor, numbers: range | list[int] | None = None
-) -> Iterator[Batch]:
-    """Yield jobs of a request, by default all."""
-    stored = model.stored if executor.capabilities.isolated and executor.capabilities.shared_files else None
+def batches(wanted: RecommendRequest, rows_of: RowsOf, numbers: Iterable[int] | None = None) -> Iterator[Batch]:
+    """Yield the jobs of a request, by default all; `rows_of` is that of `placed_rows`."""
     height = wanted.batch_users
     for number in range(wanted.n_batches) if numbers is None else numbers:
         part = slice(number * height, (number + 1) * height)
-        users = wanted.users[part]
-        rows: UserRows | StoredUserRows
-        if stored is not None:
-            rows = StoredUserRows(stored, users, wanted.exclude_seen)
-        else:
-            rows = user_rows(model.user_factors, model.seen if wanted.exclude_seen else None, users)
-        yield Batch(users, rows, _rows_of(wanted.allowed, part), _rows_of(wanted.denied, part))
+        lists = _rows_of(wanted.allowed, part), _rows_of(wanted.denied, part)
+        yield Batch(wanted.users[part], rows_of(part), *lists)
 
 
 def _rows_of(lists: SeenItems | None, part: slice) -> SeenItems | None:
@@ -227,15 +220,16 @@ def recommend_batches(
     model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore
 ) -> Iterator[TopK]:
     """Yield the recommendations of each batch of users, in order; candidates are item codes."""
-    return map_blocks(
-        executor,
-        best_of,
-        batches(model, wanted, executor),
-        constants(model, wanted),
-        total=wanted.n_batches,
-        label="recommend",
-        observer=observer,
-    )
+    with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen) as rows_of:
+        yield from map_blocks(
+            executor,
+            best_of,
+            batches(wanted, rows_of),
+            constants(model, wanted),
+            total=wanted.n_batches,
+            label="recommend",
+            observer=observer,
+        )
 
 
 def to_table(best: TopK, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:

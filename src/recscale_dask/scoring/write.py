@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from recscale_dask.scoring.recommend import (
     tables,
     to_table,
 )
+from recscale_dask.scoring.user_rows import placed_rows
 
 PARQUET: dict[str, Any] = {
     "version": "2.6",
@@ -105,36 +106,37 @@ def recommend_to(
         If the folder holds anything else, or cannot be written.
     """
     data = DataSet.open(path, model, wanted)
-    missing = set(data.missing())
-    rows = 0
-    for number in set(range(data.n_parts)) - missing:
-        found = data.n_rows(number)
-        if found is None:
-            missing.add(number)
-        else:
-            rows += found
-    numbers = sorted(missing)
-
-    def parts() -> Iterator[Part]:
-        for number, batch in zip(numbers, batches(model, wanted, executor, numbers), strict=True):
-            yield Part(batch, model.users.take(batch.users), part_name(number))
-
-    receipts = map_blocks(
-        executor,
-        write_part,
-        parts(),
-        {**constants(model, wanted), "item_ids": model.items.ids, "folder": data.folder} if numbers else {},
-        total=len(numbers),
-        label="recommend",
-        observer=observer,
-    )
-    with closing(receipts):
-        for receipt in receipts:
-            if receipt.problem is not None:
-                raise data.folder.failed(receipt.problem)
-            rows += receipt.rows
+    finished = data.finished()
+    rows = sum(finished.values())
+    numbers = [number for number in range(data.n_parts) if number not in finished]
+    if numbers:
+        with closing(_written(model, wanted, data, numbers, executor, observer)) as receipts:
+            for receipt in receipts:
+                if receipt.problem is not None:
+                    raise data.folder.failed(receipt.problem)
+                rows += receipt.rows
     data.finish(rows)
     return rows
+
+
+def _written(
+    model: Factors,
+    wanted: RecommendRequest,
+    data: DataSet,
+    numbers: list[int],
+    executor: Executor,
+    observer: Observer,
+) -> Generator[Receipt, None, None]:
+    """Yield the receipts of parts, as the workers write them."""
+    shared = {**constants(model, wanted), "item_ids": model.items.ids, "folder": data.folder}
+    with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen) as rows_of:
+        parts = (
+            Part(batch, model.users.take(batch.users), part_name(number))
+            for number, batch in zip(numbers, batches(wanted, rows_of, numbers), strict=True)
+        )
+        yield from map_blocks(
+            executor, write_part, parts, shared, total=len(numbers), label="recommend", observer=observer
+        )
 
 
 def write_part(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa.Array, folder: Folder) -> Receipt:
