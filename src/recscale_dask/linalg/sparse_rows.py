@@ -17,13 +17,13 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from recscale_dask.linalg.prefetch import LINE_BYTES, prefetch_at
+
 TILE_BYTES = 128
-_LINE_BYTES = 64
 _AHEAD = 16
 
 _int32 = ir.IntType(32)
 _int64 = ir.IntType(64)
-_bytes = ir.IntType(8).as_pointer()
 
 
 class _Row:
@@ -38,13 +38,11 @@ class _Row:
         dense = self._types[4].dtype
         self._scalar = context.get_value_type(dense)
         self._size = dense.bitwidth // 8
-        self._lanes = _LINE_BYTES // self._size
+        self._lanes = LINE_BYTES // self._size
         self._vector = ir.VectorType(self._scalar, self._lanes)
-        self._lines = [ir.Constant(_int64, line) for line in range(TILE_BYTES // _LINE_BYTES)]
+        self._lines = [ir.Constant(_int64, line) for line in range(TILE_BYTES // LINE_BYTES)]
         self._sums = [cgutils.alloca_once(builder, self._vector) for _ in self._lines]
         module = builder.module
-        hint = ir.FunctionType(ir.VoidType(), [_bytes, _int32, _int32, _int32])
-        self._prefetch = cgutils.get_or_insert_function(module, hint, "llvm.prefetch.p0")
         fused = ir.FunctionType(self._vector, [self._vector] * 3)
         name = f"llvm.fmuladd.v{self._lanes}f{8 * self._size}"
         self._multiply_add = cgutils.get_or_insert_function(module, fused, name)
@@ -90,8 +88,7 @@ class _Row:
             ahead = builder.add(place, ir.Constant(_int64, _AHEAD))
             inside = builder.icmp_signed("<", ahead, self._count)
             for line in self._dense_lines(dense, builder.select(inside, ahead, place)):
-                read, keep_in_all_caches, data = (ir.Constant(_int32, flag) for flag in (0, 3, 1))
-                builder.call(self._prefetch, [builder.bitcast(line, _bytes), read, keep_in_all_caches, data])
+                prefetch_at(builder, line)
             value = builder.load(builder.gep(self._values, [place]))
             if value.type != self._scalar:
                 value = builder.fpext(value, self._scalar)

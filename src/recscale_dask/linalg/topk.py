@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.linalg.kernels import strict_kernel
+from recscale_dask.linalg.prefetch import LINE_BYTES, prefetch
+
+_LINE = LINE_BYTES // 4  # factors in a cache line
+_AHEAD = 12  # pairs between asking for their factors and using them
 
 
 @strict_kernel
@@ -24,43 +28,60 @@ def dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> np.float32:
 
 
 @strict_kernel
-def scores_of(
-    row: NDArray[np.float32],
+def _four_dots(
+    left: NDArray[np.float32],
+    rows: tuple[Any, Any, Any, Any],
+    right: NDArray[np.float32],
+    columns: tuple[Any, Any, Any, Any],
+) -> tuple[Any, Any, Any, Any]:
+    """Return four scores: a sum in order waits for each of its additions, and four sums wait together."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for j in range(left.shape[1]):
+        a += np.float64(left[rows[0], j]) * np.float64(right[columns[0], j])
+        b += np.float64(left[rows[1], j]) * np.float64(right[columns[1], j])
+        c += np.float64(left[rows[2], j]) * np.float64(right[columns[2], j])
+        d += np.float64(left[rows[3], j]) * np.float64(right[columns[3], j])
+    return np.float32(a), np.float32(b), np.float32(c), np.float32(d)
+
+
+@strict_kernel
+def row_scores(
+    rows: NDArray[np.float32],
+    row: int,
     factors: NDArray[np.float32],
     codes: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write the scores of a row and some candidates.
-
-    Four at a time: a sum in order waits for each of its additions, and four sums wait together.
-    """
-    last = len(codes) - 1
-    for i in range(0, len(codes), 4):
-        a, b = codes[i], codes[min(i + 1, last)]
-        c, d = codes[min(i + 2, last)], codes[min(i + 3, last)]
-        score_a, score_b, score_c, score_d = 0.0, 0.0, 0.0, 0.0
-        for j in range(len(row)):
-            number = np.float64(row[j])
-            score_a += number * np.float64(factors[a, j])
-            score_b += number * np.float64(factors[b, j])
-            score_c += number * np.float64(factors[c, j])
-            score_d += number * np.float64(factors[d, j])
-        out[min(i + 3, last)] = np.float32(score_d)
-        out[min(i + 2, last)] = np.float32(score_c)
-        out[min(i + 1, last)] = np.float32(score_b)
-        out[i] = np.float32(score_a)
+    """Write the score of one of the rows and ``factors[codes[i]]`` to ``out[i]``."""
+    n = len(codes)
+    for i in range(0, n - 3, 4):
+        four = codes[i], codes[i + 1], codes[i + 2], codes[i + 3]
+        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(rows, (row, row, row, row), factors, four)
+    for i in range(n - n % 4, n):
+        out[i] = dot(rows[row], factors[codes[i]])
 
 
 @strict_kernel
 def pair_scores(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
+    user_codes: NDArray[np.int32],
     item_codes: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write the score of ``users[i]`` and ``items[item_codes[i]]`` to ``out[i]``."""
-    for i in range(len(item_codes)):
-        out[i] = dot(users[i], items[item_codes[i]])
+    """Write the score of ``users[user_codes[i]]`` and ``items[item_codes[i]]`` to ``out[i]``."""
+    n, rank = len(out), users.shape[1]
+    flat_users, flat_items = users.reshape(-1), items.reshape(-1)
+    for i in range(0, n - 3, 4):
+        for ahead in range(i + _AHEAD, min(i + _AHEAD + 4, n)):
+            for j in range(0, rank, _LINE):
+                prefetch(flat_users, user_codes[ahead] * rank + j)
+                prefetch(flat_items, item_codes[ahead] * rank + j)
+        four_users = user_codes[i], user_codes[i + 1], user_codes[i + 2], user_codes[i + 3]
+        four_items = item_codes[i], item_codes[i + 1], item_codes[i + 2], item_codes[i + 3]
+        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(users, four_users, items, four_items)
+    for i in range(n - n % 4, n):
+        out[i] = dot(users[user_codes[i]], items[item_codes[i]])
 
 
 @strict_kernel

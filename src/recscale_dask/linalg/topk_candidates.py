@@ -27,8 +27,8 @@ class Candidates(NamedTuple):
     panels : ndarray of float32, flat
         Factors in the order of `codes`, scaled, sixteen candidates a panel: shape (n_panels, width, 16), padded
         with zeros.
-    bounds : ndarray of float64, shape (n_panels,)
-        Scaled length of the longest candidate of each panel.
+    lengths : ndarray of float64, shape (n_panels * 16,)
+        Scaled lengths in the order of `codes`.
     """
 
     factors: NDArray[np.float32]
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
     exponent: int
     codes: NDArray[np.int32]
     panels: NDArray[np.float32]
-    bounds: NDArray[np.float64]
+    lengths: NDArray[np.float64]
 
 
 def padded(rank: int) -> int:
@@ -58,12 +58,11 @@ def prepare_candidates(factors: NDArray[np.float32]) -> Candidates:
     order = np.argsort(-norms, kind="stable").astype(np.int32)
     _, exponent = math.frexp(float(norms.max(initial=0.0)))
     n_panels, width = -(-n // PANEL), padded(rank)
+    codes, lengths = np.full(n_panels * PANEL, n, np.int32), np.zeros(n_panels * PANEL)
+    codes[:n], lengths[:n] = order, np.ldexp(norms[order], -exponent)
     ordered = np.zeros((n_panels * PANEL, width), np.float32)
     ordered[:n, :rank] = np.ldexp(factors[order], -exponent)
     panels = np.ascontiguousarray(ordered.reshape(n_panels, PANEL, width).transpose(0, 2, 1)).ravel()
-    bounds = np.ldexp(norms[order[::PANEL]], -exponent)
-    codes = np.full(n_panels * PANEL, n, np.int32)
-    codes[:n] = order
-    for array in (factors, norms, codes, panels, bounds):
+    for array in (factors, norms, codes, panels, lengths):
         array.flags.writeable = False
-    return Candidates(factors, norms, exponent, codes, panels, bounds)
+    return Candidates(factors, norms, exponent, codes, panels, lengths)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from recscale_dask.linalg.kernels import strict_kernel
 from recscale_dask.linalg.panel_scores import PANEL, ROWS, WORDS, lowest_bit, reach_thresholds
-from recscale_dask.linalg.topk import dot, keep_best, scores_of, sort_best_first
+from recscale_dask.linalg.topk import dot, keep_best, row_scores, sort_best_first
 from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.linalg.topk_shortlist import TINY, margin_of, settle, shorten
 
 TILE_PANELS = 8
 SLACK = 48
 GROWTH = 12
-MAX_SLOTS = 128
+BLOCK_ROWS = 128
 BLOCK_BYTES = 4 << 20
 
 
@@ -30,7 +30,7 @@ def block_shape(n_rows: int, n_candidates: int, k: int) -> tuple[int, int]:
     """Return how many rows are searched together, and how long their shortlists are."""
     capacity = k + PANEL + SLACK + k // 4
     bytes_of_slot = 8 * capacity + n_candidates // 8
-    return min(n_rows, MAX_SLOTS, max(ROWS, BLOCK_BYTES // bytes_of_slot)), capacity
+    return min(n_rows, BLOCK_ROWS, max(ROWS, BLOCK_BYTES // bytes_of_slot)), capacity
 
 
 class Filters(NamedTuple):
@@ -161,7 +161,7 @@ def _finish(
     lows, listed = block.lows[start : start + block.sizes[slot]], block.codes[start : start + block.sizes[slot]]
     best_codes, best_scores = codes[row], scores[row]
     size, _ = shorten(lows, listed, len(best_codes), block.floors[slot], block.margins[slot], scale, candidates.norms)
-    scores_of(rows[row], candidates.factors, listed[:size], lows)
+    row_scores(rows, row, candidates.factors, listed[:size], lows)
     kept = 0
     for i in range(size):
         if lows[i] >= min_score:
@@ -184,21 +184,21 @@ def _search_block(
 ) -> int:
     """Search for the best of the active slots; return how many scores were computed."""
     k = codes.shape[1]
-    n_panels, width = len(candidates.bounds), len(block.scaled) // len(block.rows)
+    n_panels, width = len(candidates.codes) // PANEL, len(block.scaled) // len(block.rows)
     scale = np.ldexp(1.0, -candidates.exponent)
     places = np.empty(len(active) + ROWS, np.int64)
     thresholds = np.empty(len(active) + ROWS, np.float32)
     rough = np.empty(ROWS * PANEL, np.float32)
     reached = np.empty(WORDS, np.int64)
-    errors = np.empty(len(active), np.float32)
     # By name, because reading a field of a tuple counts references.
     scaled, panels, order, norms = block.scaled, candidates.panels, candidates.codes, candidates.norms
     lows, listed, sizes, floors = block.lows, block.codes, block.sizes, block.floors
+    item_lengths = candidates.lengths
     blocked, capacity, margins, lengths = block.blocked, block.capacity, block.margins, block.lengths
     n_blocked = len(blocked) // len(block.rows)
     scored = 0
     for first in range(0, n_panels, TILE_PANELS):
-        bound = candidates.bounds[first]
+        bound = item_lengths[first * PANEL]
         last = min(first + TILE_PANELS, n_panels)
         kept = 0
         for i in range(n_active):
@@ -212,7 +212,7 @@ def _search_block(
             error = margins[slot] * bound + TINY
             if lengths[slot] * bound + error >= floors[slot]:
                 active[kept], places[kept] = slot, slot * width
-                thresholds[kept], errors[kept] = np.float32(floors[slot] - error), np.float32(error)
+                thresholds[kept] = np.float32(floors[slot] - error)
                 kept += 1
             else:
                 _finish(slot, rows, block, candidates, min_score, scale, codes, scores, counts)
@@ -234,11 +234,13 @@ def _search_block(
                     while bits:
                         bit = 64 * word + lowest_bit(bits)
                         bits &= bits - 1
-                        slot, code = active[group + bit // PANEL], order[panel * PANEL + bit % PANEL]
+                        slot, position = active[group + bit // PANEL], panel * PANEL + bit % PANEL
+                        code = order[position]
                         if (blocked[slot * n_blocked + (code >> 3)] >> (code & 7)) & 1:
                             continue
                         size = sizes[slot]
-                        lows[slot * capacity + size] = rough[bit] - errors[group + bit // PANEL]
+                        error = margins[slot] * item_lengths[position] + TINY
+                        lows[slot * capacity + size] = np.float32(rough[bit] - error)
                         listed[slot * capacity + size] = code
                         sizes[slot] = size + 1
                         fullest = max(fullest, size + 1)
@@ -246,7 +248,8 @@ def _search_block(
                     for i in range(group, min(group + ROWS, n_active)):
                         if sizes[active[i]] > capacity - PANEL:
                             _make_room(active[i], k, rows, block, candidates, scale)
-                            thresholds[i] = np.float32(floors[active[i]] - np.float64(errors[i]))
+                            error = margins[active[i]] * bound + TINY
+                            thresholds[i] = np.float32(floors[active[i]] - error)
     for i in range(n_active):
         _finish(active[i], rows, block, candidates, min_score, scale, codes, scores, counts)
     return scored
@@ -284,7 +287,7 @@ def search(
     """
     n_rows, rank = rows.shape
     n = len(candidates.norms)
-    width = len(candidates.panels) // (len(candidates.bounds) * PANEL)
+    width = len(candidates.panels) // len(candidates.codes)
     n_blocked = n // 8 + 1
     block = _Block(
         np.empty(n_slots, np.int64),

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.linalg.kernels import strict_kernel
+from recscale_dask.linalg.kernels import counting_kernel, strict_kernel
 from recscale_dask.linalg.topk import dot, keep_best
 
 TINY = 2.0**-40
@@ -22,7 +21,6 @@ TINY = 2.0**-40
 
 
 _BISECTIONS = 20
-_kernel_without_nan = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 
 
 @strict_kernel
@@ -35,7 +33,7 @@ def margin_of(length: float, width: int) -> float:
     return (width + 8) * 2.0**-24 * length
 
 
-@_kernel_without_nan
+@counting_kernel
 def _raised(lows: NDArray[np.float32], k: int) -> Any:
     """Return a number that k or a few more of the lower ends are not below.
 
