@@ -19,7 +19,7 @@ from recscale_dask.errors import DataError, OptionError, UnknownIdError, Unknown
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
-from recscale_dask.scoring import recommend as scoring
+from recscale_dask.scoring import request as scoring
 
 N_USERS, N_ITEMS = 40, 25
 PAIRS = {"user": [3, 3, 3, 8, 5], "item": [2, 20, 11, 7, 7]}

@@ -15,7 +15,7 @@ from recscale_dask.errors import DataError, OptionError, UnknownIdError
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
-from recscale_dask.scoring import recommend as scoring
+from recscale_dask.scoring import request as scoring
 from recscale_dask.testing.matrices import checkerboard
 
 MOVIELENS = Path(__file__).parents[2].parent / "shared" / "data" / "ml-latest-small" / "ratings.csv"

@@ -20,7 +20,7 @@ from recscale_dask.errors import OutputError
 from recscale_dask.execution.dask import DaskExecutor
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
-from recscale_dask.scoring import recommend as scoring
+from recscale_dask.scoring import request as scoring
 
 PARTS = 7
 

@@ -21,7 +21,7 @@ from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors
 from recscale_dask.scoring import pairs, recommend, reconstruct, similar, write
-from recscale_dask.scoring.recommend import RecommendRequest
+from recscale_dask.scoring.request import RecommendRequest, request
 
 if TYPE_CHECKING:
     import dask.array
@@ -247,7 +247,7 @@ class FactorModel(Factors):
         min_score: float | None,
         unknown: Literal["raise", "skip"],
     ) -> RecommendRequest:
-        return recommend.request(
+        return request(
             self,
             user_list(self, users),
             k,

@@ -27,7 +27,7 @@ _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather"
 
 
 def item_list(model: Factors, given: Any, what: str) -> Any:
-    """Return what `recscale_dask.scoring.recommend.request` takes as an allow or deny list.
+    """Return what `recscale_dask.scoring.request.request` takes as an allow or deny list.
 
     Parameters
     ----------

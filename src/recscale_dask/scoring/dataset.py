@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from recscale_dask.errors import OutputError
 from recscale_dask.model import Factors, SeenItems, sha256_of
 from recscale_dask.scoring.folder import Folder
-from recscale_dask.scoring.recommend import RecommendRequest
+from recscale_dask.scoring.request import RecommendRequest
 
 MANIFEST = "_recommendations.json"
 FORMAT = 1

@@ -21,7 +21,6 @@ from recscale_dask.scoring.dataset import DataSet, part_name, schema
 from recscale_dask.scoring.folder import Folder
 from recscale_dask.scoring.recommend import (
     Batch,
-    RecommendRequest,
     Rules,
     batches,
     best_of,
@@ -29,6 +28,7 @@ from recscale_dask.scoring.recommend import (
     tables,
     to_table,
 )
+from recscale_dask.scoring.request import RecommendRequest
 from recscale_dask.scoring.user_rows import placed_rows
 
 PARQUET: dict[str, Any] = {

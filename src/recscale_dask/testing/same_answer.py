@@ -13,8 +13,9 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.execution.contract import Executor
 from recscale_dask.scoring.pairs import score_pairs
-from recscale_dask.scoring.recommend import recommend, request
+from recscale_dask.scoring.recommend import recommend
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
+from recscale_dask.scoring.request import request
 from recscale_dask.scoring.write import recommend_to
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.svd import SVDSolver
