@@ -70,9 +70,9 @@ class IncompleteRun(RecscaleError):
     """An executor answered for too few blocks, for one twice, or for one that was not asked."""
 
 
-class UnknownIdWarning(UserWarning):
-    """Ids that the model has never seen were skipped, as asked for; says how many, and the first of them."""
-
-
 class NotConvergedWarning(UserWarning):
     """A solver stopped at its limit of passes before the tolerance was reached."""
+
+
+class UnknownIdWarning(UserWarning):
+    """Ids that the model has never seen were skipped, as asked for; says how many, and the first of them."""
