@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.data.blocks import Block
 from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.types import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,13 @@ class SeenItems:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, blocks: Sequence[Recipe[Block]]) -> Self:
+        """Return the structure of a matrix, given its row blocks."""
+        loaded = [block.load() for block in blocks]
+        lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(block.indptr) for block in loaded]])
+        return cls(np.cumsum(lengths), np.concatenate([np.zeros(0, np.int32), *[block.indices for block in loaded]]))
+
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
         if consecutive(users):
@@ -90,6 +99,12 @@ class StoredModel(Protocol):
         """
 
 
+def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
+    """Return the values of a matrix, given its row blocks, in the order of `SeenItems`; one if they are all equal."""
+    values = np.concatenate([np.zeros(0, np.float32), *[block.load().values for block in blocks]])
+    return values[:1].copy() if len(values) and values.min() == values.max() else values
+
+
 @dataclass(frozen=True, eq=False)
 class Factors:
     """A fitted factorization: ``user_factors @ item_factors.T`` approximates the weighted matrix.
@@ -110,6 +125,10 @@ class Factors:
         None for solvers that have none.
     provenance : mapping
         Solver, options, seed, versions and the fingerprint of the data; plain JSON values.
+    training : mapping of str to ndarray
+        What the solver keeps of the training data for its closed form; the names are its own, but for ``"energy"`` (a
+        `recscale_dask.closed_form.Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if
+        they are all equal).
     stored : StoredModel or None
         The files that the arrays are maps of. Set on loading alone, so that a copy with other arrays
         (`dataclasses.replace`) has none.
@@ -123,6 +142,7 @@ class Factors:
     seen: SeenItems
     certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     stored: StoredModel | None = field(default=None, init=False, repr=False)
 
     @property

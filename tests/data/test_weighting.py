@@ -7,7 +7,8 @@ from recscale_dask import UserItemMatrix
 from recscale_dask.data import weighting
 from recscale_dask.data.weighting import WEIGHTINGS, Transform, check_weighting, power_scale, summarize
 from recscale_dask.errors import DataError, OptionError
-from recscale_dask.solvers.preparation import prepare, seen_items
+from recscale_dask.model import SeenItems
+from recscale_dask.solvers.preparation import prepare
 
 
 def ratings(shape=(30, 12), seed=0, dtype=np.float64, density=0.3):
@@ -90,9 +91,9 @@ def test_without_options_the_matrix_is_handed_on():
 
 def test_fingerprint_is_of_the_data_before_weighting():
     matrix = UserItemMatrix.from_scipy(ratings())
-    assert prepare(matrix, "log", 0.5, 0).fingerprint == prepare(matrix, None, 0, 0).fingerprint
+    assert prepare(matrix, "log", 0.5, 0).summary.digest == prepare(matrix, None, 0, 0).summary.digest
     other = UserItemMatrix.from_scipy(ratings(seed=1))
-    assert prepare(other, None, 0, 0).fingerprint != prepare(matrix, None, 0, 0).fingerprint
+    assert prepare(other, None, 0, 0).summary.digest != prepare(matrix, None, 0, 0).summary.digest
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, -0.5])
@@ -161,7 +162,7 @@ def test_weighting_is_lazy_and_densifies_nothing(monkeypatch):
 
 def test_seen_items_are_the_structure_of_the_matrix():
     dense = ratings()
-    seen = seen_items(UserItemMatrix.from_scipy(dense))
+    seen = SeenItems.of(UserItemMatrix.from_scipy(dense).sources)
     for user in (5, 3, 0):
         some = seen.rows(np.array([user], np.int32))
         assert some.indices.tolist() == np.flatnonzero(dense[user]).tolist()

@@ -91,6 +91,31 @@ def test_there_is_no_pickle(saved):
         np.load(each, allow_pickle=False)
 
 
+def test_model_that_was_saved_before_there_was_training_data_in_it_still_loads(tmp_path):
+    fit(weighting="bm25").save(tmp_path / "model")
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    files = {name: entry for name, entry in manifest["files"].items() if not name.startswith("training_")}
+    assert len(files) < len(manifest["files"])
+    for name in manifest["files"].keys() - files.keys():
+        (tmp_path / "model" / name).unlink()
+    rewrite(tmp_path / "model", files=files)
+    old = rs.load_model(tmp_path / "model")
+    assert old.training == {}
+    assert len(old.recommend(k=2, executor="serial"))
+    with pytest.raises(ModelFormatError, match="Fit it again"):
+        old.fold_in([1, 2])
+
+
+def test_training_data_of_a_model_come_back_as_they_were(tmp_path):
+    model = fit(weighting="bm25", item_scaling=0.5, center="users")
+    model.save(tmp_path / "model")
+    again = rs.load_model(tmp_path / "model")
+    assert again.training.keys() == model.training.keys()
+    for name, array in model.training.items():
+        assert again.training[name].dtype == array.dtype
+        np.testing.assert_array_equal(again.training[name], array)
+
+
 def test_options_given_as_numpy_numbers_can_be_saved(tmp_path):
     model = fit(rank=np.int64(2), tol=np.float32(0.01), seed=np.int32(1), user_scaling=np.float32(0.5))
     model.save(tmp_path / "model")

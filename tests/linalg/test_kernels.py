@@ -39,6 +39,14 @@ def test_tiles_hold_the_columns_and_zeros_behind_them(dtype, width):
     np.testing.assert_array_equal(kernels.from_tiles(tiles, tiles.shape[0] * tiles.shape[2])[:, width:], 0)
 
 
+def test_product_with_a_float32_matrix_is_computed_in_float64():
+    block, dense = block_of(dtype=np.float64)
+    factors = dense_of(25, 7, dtype=np.float32)
+    out = np.ones((40, 7))
+    kernels.product(*block, factors, out)
+    np.testing.assert_allclose(out, 1 + dense @ factors.astype(np.float64), rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("width", [1, 7, 16, 40])
 def test_kernels_are_the_dense_products(dtype, width):

@@ -1,10 +1,12 @@
 import dask
 import dask.array as da
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import UnknownIdError
+from recscale_dask.errors import OptionError, UnknownIdError
 from recscale_dask.scoring import reconstruct
 
 
@@ -35,10 +37,10 @@ def test_reconstruction_is_the_dense_product(model):
 
 
 @pytest.mark.usefixtures("_chunks")
-def test_score_blocks_are_the_chunks_bit_for_bit(model):
+def test_rows_come_in_the_chunks_of_the_array_bit_for_bit(model):
     array = model.reconstruct()
-    for executor in ("serial", "threads"):
-        blocks = list(model.score_blocks(executor=executor))
+    for executor in ("serial", "threads", "processes"):
+        blocks = list(model.rows(executor=executor))
         assert len(blocks) == array.numblocks[0]
         with dask.config.set(scheduler="threads"):
             chunks = [array.blocks[i].compute() for i in range(len(blocks))]
@@ -69,4 +71,55 @@ def test_empty_rectangle(model, users, items, shape):
 def test_nothing_is_computed_until_asked_for(monkeypatch, model):
     monkeypatch.setattr(reconstruct, "rectangle", lambda *_, **__: pytest.fail("computed"))
     assert model.reconstruct().shape == (50, 20)
-    assert next(iter([model.score_blocks(executor="serial")]), None) is not None
+    assert next(iter([model.rows(executor="serial")]), None) is not None
+
+
+def test_rows_of_some_users_and_items(model):
+    (rows,) = model.rows(["u07", "u03"], [4, 1], executor="serial")
+    with dask.config.set(scheduler="sync"):
+        assert rows.tobytes() == model.reconstruct(["u07", "u03"], [4, 1]).compute().tobytes()
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_rectangle_streams_to_zarr(model, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    with dask.config.set(scheduler="sync"):
+        model.reconstruct(limit=1).to_zarr(tmp_path / "scores.zarr")
+        whole = model.reconstruct().compute()
+    assert zarr.open_array(tmp_path / "scores.zarr", mode="r")[:].tobytes() == whole.tobytes()
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_rows_stream_to_parquet(model, tmp_path):
+    schema = pa.schema([(str(item), pa.float32()) for item in model.items.ids.to_pylist()])
+    with pq.ParquetWriter(tmp_path / "scores.parquet", schema) as writer:
+        for rows in model.rows(executor="serial"):
+            writer.write_batch(pa.record_batch([*rows.T.copy()], schema=schema))
+    found = np.column_stack([column.to_numpy() for column in pq.read_table(tmp_path / "scores.parquet").columns])
+    with dask.config.set(scheduler="sync"):
+        np.testing.assert_array_equal(found, model.reconstruct().compute())
+
+
+@pytest.mark.parametrize("compute", [np.asarray, dask.compute, lambda a: a.compute(), lambda a: a.persist()])
+def test_whole_product_beyond_the_limit_says_how_large_it_is_and_what_to_do(model, compute):
+    array = model.reconstruct(limit=3999)
+    told = r"50 users and 20 items takes 3\.91 kiB, more than the limit of 3\.91 kiB.*to_zarr.*model\.rows\(users\)"
+    with dask.config.set(scheduler="sync"), pytest.raises(OptionError, match=told):
+        compute(array)
+
+
+def test_parts_and_sums_of_a_product_beyond_the_limit_are_computed(model):
+    array = model.reconstruct(limit=1000)
+    with dask.config.set(scheduler="sync"):
+        whole = model.reconstruct(limit=None).compute()
+        assert array[7:9].compute().tobytes() == whole[7:9].tobytes()
+        assert array.sum().compute() == pytest.approx(whole.sum())
+        stored = np.zeros_like(whole)
+        array.store(stored)
+    assert stored.tobytes() == whole.tobytes()
+
+
+def test_limit_is_of_the_result_and_4_gib_unless_said(model):
+    with dask.config.set(scheduler="sync"):
+        assert model.reconstruct(limit=4000).compute().shape == (50, 20)
+    assert model.reconstruct().limit == 4 << 30

@@ -6,22 +6,33 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.api.item_lists import item_list, user_list
+from recscale_dask.api.new_users import new_users
+from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
+from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
+from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors
-from recscale_dask.scoring import pairs, recommend, reconstruct, similar, write
+from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, recommend, reconstruct, similar, write
+from recscale_dask.scoring.drift import Drift
+from recscale_dask.scoring.explain import Explanation
+from recscale_dask.scoring.new_rows import NewRows
 from recscale_dask.scoring.request import RecommendRequest, request
+from recscale_dask.solvers.base import Solver
 
 if TYPE_CHECKING:
     import dask.array
@@ -184,17 +195,24 @@ class FactorModel(Factors):
         with self._scoring(executor, len(user_codes), progress) as (opened, observer):
             return pairs.score_pairs(self, user_codes, item_codes, opened, observer=observer)
 
-    def reconstruct(self, users: Any = None, items: Any = None) -> dask.array.Array:
+    def reconstruct(
+        self, users: Any = None, items: Any = None, *, limit: int | None = reconstruct.LIMIT
+    ) -> dask.array.Array:
         """Return the low-rank product for a rectangle of users and items, as a lazy Dask array of float32.
+
+        Nothing is computed here. Stores such as ``to_zarr`` take it chunk by chunk, whatever its size.
 
         Parameters
         ----------
         users, items : sequence of ids, optional
             Rows and columns; by default all.
+        limit : int, optional
+            Most bytes that it may take as one NumPy array: computing the whole of a larger one raises an OptionError
+            that says how large, and what to do instead. None is no limit.
         """
-        return reconstruct.reconstruct_array(*self._rectangle(users, items))
+        return reconstruct.reconstruct_array(*self._rectangle(users, items), limit)
 
-    def score_blocks(
+    def rows(
         self,
         users: Any = None,
         items: Any = None,
@@ -202,10 +220,136 @@ class FactorModel(Factors):
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> Iterator[NDArray[np.float32]]:
-        """Yield the chunks of `reconstruct` one after another, computed on an executor."""
+        """Yield the rows of `reconstruct` in blocks, in order, computed on an executor.
+
+        Parameters
+        ----------
+        users, items : sequence of ids, optional
+            Rows and columns; by default all.
+        executor : str, Executor or None
+            Where to compute.
+        progress : bool, callable or None
+            See `factorize`.
+
+        Yields
+        ------
+        ndarray of float32, shape (n_rows, n_items)
+            Of about 64 MB at most.
+        """
         rows, columns = self._rectangle(users, items)
         with self._scoring(executor, len(rows), progress) as (opened, observer):
             yield from reconstruct.reconstruct_blocks(rows, columns, opened, observer=observer)
+
+    def fold_in(
+        self,
+        interactions: Any,
+        *,
+        unknown: Literal["raise", "skip"] = "raise",
+        duplicates: Literal["sum", "max", "last"] = "sum",
+        executor: str | Executor | None = None,
+        progress: bool | Observer | None = None,
+    ) -> FactorModel:
+        """Return a model of users that were not fitted, with the item factors of this one: no refit.
+
+        Their factors are the solver's closed form: those that a user of the training data with the same row
+        has. So recommendations, scores, neighbours and `save` work as they do for any model, and their
+        interactions here are their seen items. A user with no known item gets what a user without interactions
+        gets in a fit: zeros, but for means.
+
+        Parameters
+        ----------
+        interactions : Interactions, UserItemMatrix, file, frame, sparse matrix, or items of one user
+            What `read_interactions` takes; users by items; or of one user a list or array of item ids, or a
+            mapping of item ids to values. That one user has the id 0.
+        unknown : {"raise", "skip"}
+            What becomes of items that the model does not have: an error, or a warning, and
+            ``provenance["folded_in"]`` counts and lists them.
+        duplicates : {"sum", "max", "last"}
+            What becomes of several rows of one user and item, as in `UserItemMatrix.from_interactions`.
+        executor : str, Executor or None
+            Where to compute.
+        progress : bool, callable or None
+            See `factorize`.
+
+        Raises
+        ------
+        UnknownIdError
+            If an item is not in the model, and not to be skipped.
+        DataError
+            If values do not suit the weighting of the model.
+        OptionError, ModelFormatError
+            If the solver has no closed form, or the model was saved by a version that kept too little for it.
+
+        Warns
+        -----
+        UnknownIdWarning
+            With ``unknown="skip"``: how many items were skipped, and the first of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from recscale_dask import factorize
+        >>> model = factorize(np.kron(np.eye(2), np.ones((4, 3))), rank=2)
+        >>> model.fold_in([0, 1]).recommend(k=1)["item"].to_pylist()
+        [2]
+        """
+        if unknown not in ("raise", "skip"):
+            raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise' or 'skip'")
+        rows = new_users(interactions, self.items, duplicates)
+        new = new_rows.with_items_of(rows, self.items, missing="raise" if unknown == "raise" else "warn")
+        return self._folded(new, executor, progress)
+
+    def drift(
+        self,
+        interactions: Any = None,
+        *,
+        threshold: float = drift.THRESHOLD,
+        executor: str | Executor | None = None,
+        progress: bool | Observer | None = None,
+    ) -> Drift:
+        """Return how much less the factors explain of new users than of those they were fitted to.
+
+        Parameters
+        ----------
+        interactions : optional
+            Of new users, as for `fold_in`; unknown items are counted. None if this is a model that `fold_in`
+            returned: then its own users.
+        threshold : float
+            Loss from which on a refit is advised.
+
+        Raises
+        ------
+        OptionError
+            If there are no interactions, and this is a fitted model.
+        """
+        if interactions is not None:
+            new = new_rows.with_items_of(new_users(interactions, self.items), self.items, missing="ignore")
+            return self._folded(new, executor, progress).drift(threshold=threshold)
+        return drift.drift(self, threshold)
+
+    def explain(self, user: Any, item: Any, k: int = 10, *, matrix: UserItemMatrix | None = None) -> Explanation:
+        """Return which of a user's own items the score of an item comes from, and how much of it.
+
+        Parameters
+        ----------
+        user, item : id
+        k : int
+            Items to list at most; `others` has the sum of the rest.
+        matrix : UserItemMatrix, optional
+            The training data; needed only for a model that does not hold their values, as those that were saved by
+            earlier versions.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not in the model.
+        DataError
+            If the matrix is not the one that the model was fitted to.
+        """
+        (user_code,) = self.users.codes([user], kind="user")
+        (item_code,) = self.items.codes([item], kind="item")
+        values = explain.training_values(self, matrix)
+        return explain.explain(self, self._closed_form, int(user_code), int(item_code), whole_number(k, "k"), values)
 
     def similar_items(self, item: Any, k: int = 10) -> pa.Table:
         """Return the k items nearest to one by the cosine of their factors: item, rank, score."""
@@ -231,6 +375,24 @@ class FactorModel(Factors):
         for array in (factors.user_factors, factors.item_factors, factors.singular_values):
             array.flags.writeable = False  # as in a model that was loaded
         return cls(**{each.name: getattr(factors, each.name) for each in fields(Factors) if each.init})
+
+    @cached_property
+    def _closed_form(self) -> ClosedForm:
+        options = self.provenance.get("options", {})
+        target = plugin_manager().resolve("solvers", self.provenance.get("solver", ""))
+        solver: Solver = target(**{each.name: options[each.name] for each in fields(target) if each.name in options})
+        return solver.closed_form(self)
+
+    def _folded(self, new: NewRows, executor: str | Executor | None, progress: bool | Observer | None) -> FactorModel:
+        request = ExecutorRequest(
+            purpose="score",
+            n_users=len(new.matrix.users),
+            n_items=len(self.items),
+            n_stored=new.matrix.nnz,
+            rank=self.rank,
+        )
+        with session(executor, request, progress) as (opened, observer):
+            return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
     def _rectangle(self, users: Any, items: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = self.user_factors if users is None else self.user_factors[self.users.codes(users, kind="user")]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time as clock
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
-
-if TYPE_CHECKING:
-    from recscale_dask.api.factor_model import FactorModel
 
 
 def evaluate(
@@ -41,9 +37,7 @@ def evaluate(
         from recscale_dask.api.factor_model import load_model
 
         loaded = load_model(model)
-        reading = options.Input(user, item, value, time, format)
-        if reading == options.Input():
-            reading = _as_in_training(loaded, test)
+        reading = options.Input(user, item, value, time, format).or_as_in_training(loaded, test)
         found = judging.evaluate(loaded, reading.read(test), metrics=names, executor=opened)
     seconds = round(clock.perf_counter() - start, 3)
     if as_json:
@@ -54,8 +48,3 @@ def evaluate(
     typer.echo(f"Over {found.n_users:,} users, in {seconds:.1f} s.")
     if found.n_unknown_users:
         typer.echo(f"{found.n_unknown_users:,} users of the test set are not in the model and were left out.")
-
-
-def _as_in_training(model: FactorModel, test: str) -> options.Input:
-    how_read = dict(model.provenance.get("input", {}))
-    return options.Input(**how_read) if how_read.pop("suffix", None) == Path(test).suffix else options.Input()

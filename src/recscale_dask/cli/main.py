@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from recscale_dask import __version__
-from recscale_dask.cli import demo, doctor, evaluate, executors, fit, recommend, similar, split
+from recscale_dask.cli import demo, doctor, evaluate, executors, explain, fit, fold_in, recommend, similar, split
 from recscale_dask.cli.failures import PlainGroup
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ for _command in (
     demo.demo,
     fit.fit,
     recommend.recommend,
+    fold_in.fold_in,
+    explain.explain,
     evaluate.evaluate,
     split.split,
     similar.similar,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -13,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.execution.contract import Executor
+    from recscale_dask.model import Factors
 
 _INPUT = "Columns of the input"
 
@@ -61,6 +63,13 @@ class Input:
 
         columns = {name: _column(text) for name, text in asdict(self).items() if name != "format"}
         return read_interactions(source, **columns, format=self.format)
+
+    def or_as_in_training(self, model: Factors, source: str) -> Input:
+        """Return how the training data were read, if this says nothing and the file has the same suffix."""
+        how_read = dict(model.provenance.get("input", {}))
+        if self != Input() or how_read.pop("suffix", None) != Path(source).suffix:
+            return self
+        return Input(**how_read)
 
 
 def key_values(pairs: Sequence[str] | None, option: str) -> dict[str, Any]:

@@ -32,8 +32,6 @@ class Summary:
     ----------
     counts : ndarray of int64, shape (n_items,)
         Stored values per item.
-    sums : ndarray of float64, shape (n_items,)
-        Sum of the values per item.
     total : float
         Sum of all values.
     n_rows : int
@@ -43,7 +41,6 @@ class Summary:
     """
 
     counts: NDArray[np.int64]
-    sums: NDArray[np.float64]
     total: float
     n_rows: int
     digest: bytes
@@ -51,7 +48,6 @@ class Summary:
     def __add__(self, other: Summary) -> Summary:
         return Summary(
             self.counts + other.counts,
-            self.sums + other.sums,
             self.total + other.total,
             self.n_rows + other.n_rows,
             hashlib.sha256(self.digest + other.digest).digest(),
@@ -65,7 +61,6 @@ def summarize(block: Block) -> Summary:
         digest.update(np.ascontiguousarray(array).data.cast("B"))
     return Summary(
         np.bincount(block.indices, minlength=block.n_columns),
-        column_sums(block),
         float(block.values.sum(dtype=np.float64)),
         block.n_rows,
         digest.digest(),
@@ -132,6 +127,10 @@ WEIGHTINGS: dict[str, Callable[[Block, Summary], NDArray[Any]]] = {
 ``binary``: 1; ``log``: log(1 + v) of positive values; ``bm25`` and ``tfidf``: as `implicit` defines them,
 with users as documents and items as terms.
 """
+
+
+COUNTING = ("bm25", "tfidf")
+"""Those that need the summary; the others look at one value at a time."""
 
 
 def check_weighting(name: str | None) -> None:

@@ -26,6 +26,7 @@ from recscale_dask.model import Certificate, Factors, SeenItems
 FORMAT = 1
 _KIND = "recscale_dask model"
 _MANIFEST = "manifest.json"
+_TRAINING = "training_"  # of names of files; models that were saved before there were any hold none
 
 
 def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -46,6 +47,7 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         "seen_indptr": model.seen.indptr,
         "seen_indices": model.seen.indices,
     }
+    arrays |= {f"{_TRAINING}{name}": array for name, array in model.training.items()}
     if model.certificate is not None:
         arrays["residuals"] = model.certificate.residuals
     with written_beside(path, overwrite=overwrite) as folder:
@@ -106,6 +108,7 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
     try:
+        names = [Path(name).stem for name in manifest["files"]]
         certificate = None
         if manifest["certificate"] is not None:
             tol, passes = manifest["certificate"]["tol"], manifest["certificate"]["passes"]
@@ -119,6 +122,7 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
             SeenItems(array("seen_indptr"), array("seen_indices")),
             certificate,
             manifest["provenance"],
+            {name.removeprefix(_TRAINING): array(name) for name in names if name.startswith(_TRAINING)},
         )
     except (KeyError, OSError, ValueError, pa.ArrowInvalid) as error:
         raise ModelFormatError(f"{folder} is not a whole model: {error}. Fit and save it again.") from error

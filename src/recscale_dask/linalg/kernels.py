@@ -108,6 +108,26 @@ def image_and_gram(
 
 
 @kernel
+def product(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    dense: NDArray[Any],
+    out: NDArray[np.float64],
+) -> None:
+    """Add ``A dense`` to `out`, both plain matrices and not in tiles; in float64, whatever the dtype of `dense`.
+
+    For a few rows, or a product that is wanted once: `dense` is neither converted nor copied.
+    """
+    for i in range(len(indptr) - 1):
+        sums = out[i]
+        for p in range(indptr[i], indptr[i + 1]):
+            value, row = values[p], dense[indices[p]]
+            for column in range(len(sums)):
+                sums[column] += value * row[column]
+
+
+@kernel
 def transpose_product(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],

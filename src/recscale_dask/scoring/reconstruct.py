@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import dask.array
 
 _CHUNK_BYTES = 1 << 26  # of a chunk of rows
+LIMIT = 4 << 30
+"""Bytes of the largest rectangle that is made dense in one piece, unless another limit is asked for."""
 
 
 def rows_per_chunk(n_columns: int) -> int:
@@ -30,16 +32,21 @@ def rectangle(rows: NDArray[np.float32], *, columns: NDArray[np.float32]) -> NDA
     return product
 
 
-def reconstruct_array(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> dask.array.Array:
+def reconstruct_array(
+    rows: NDArray[np.float32], columns: NDArray[np.float32], limit: int | None = LIMIT
+) -> dask.array.Array:
     """Return ``rows @ columns.T`` as a lazy Dask array in chunks of whole rows; nothing is computed.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, rank)
     columns : ndarray of float32, shape (n_columns, rank)
+    limit : int or None
+        See `recscale_dask.scoring.rectangle.Rectangle`.
     """
-    import dask.array
     from dask.base import tokenize
+
+    from recscale_dask.scoring.rectangle import Rectangle
 
     height = rows_per_chunk(len(columns))
     starts = range(0, len(rows), height)
@@ -50,7 +57,9 @@ def reconstruct_array(rows: NDArray[np.float32], columns: NDArray[np.float32]) -
     if not starts:
         graph[name, 0, 0] = (_chunk, rows, f"{name}-columns")
     heights = tuple(min(height, len(rows) - start) for start in starts) or (0,)
-    return dask.array.Array(graph, name, (heights, (len(columns),)), dtype=np.float32)
+    array = Rectangle(graph, name, (heights, (len(columns),)), dtype=np.float32)
+    array.limit = limit
+    return array
 
 
 def _chunk(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:

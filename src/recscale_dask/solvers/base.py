@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
@@ -51,7 +52,25 @@ class Solver(ABC):
 
     @abstractmethod
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
-        """Return the factors of a problem, fitted on an open executor; the same bits on every one."""
+        """Return the factors of a problem, fitted on an open executor; the same bits on every one.
+
+        What `closed_form` needs of the training data goes into `Factors.training`.
+        """
+
+    def closed_form(self, model: Factors) -> ClosedForm:
+        """Return the closed form of the factors of new users, for a model that this solver fitted.
+
+        Raises
+        ------
+        OptionError
+            If there is none, which is so unless a solver says otherwise.
+        ModelFormatError
+            If the model does not hold what it needs.
+        """
+        raise OptionError(
+            f"{type(self).__name__} has no closed form for users that were not fitted. Fit again with their "
+            "interactions."
+        )
 
 
 def check_rank(rank: int, shape: tuple[int, int]) -> None:

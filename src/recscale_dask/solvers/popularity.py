@@ -6,15 +6,50 @@ import operator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recscale_dask.data.weighting import summarize
+from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
+from recscale_dask.data.blocks import Block
+from recscale_dask.data.weighting import row_sums, summarize
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
-from recscale_dask.model import Factors
+from recscale_dask.model import Factors, SeenItems
 from recscale_dask.solvers.base import Problem, Solver
-from recscale_dask.solvers.preparation import seen_items
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PopularityClosedForm(ClosedForm):
+    """The one factor that all users share.
+
+    Attributes
+    ----------
+    counts : ndarray of float64, shape (n_items,)
+        How many users have each item. A row of ones is explained as far as it lies along these.
+    """
+
+    counts: NDArray[np.float64]
+
+    def fold(self, block: Block) -> FoldedRows:
+        """Return a factor of one for each user."""
+        lengths, along = self._products(block)
+        explained = np.square(along) / (self.counts @ self.counts or 1.0)
+        return FoldedRows(np.ones((block.n_rows, 1), np.float32), lengths, explained)
+
+    def left_out(self, block: Block) -> NDArray[np.float64]:
+        """Return what would be explained of each row if it were not among those that were counted."""
+        lengths, along = self._products(block)
+        others = self.counts @ self.counts - 2 * along + lengths  # squared length of the counts less the row
+        return np.square(along - lengths) / np.where(others > 0, others, 1.0)
+
+    def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
+        """Return zeros: what a user has does not matter."""
+        return np.zeros(len(block.indices))
+
+    def _products(self, block: Block) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the product of each row of ones with itself and with the counts."""
+        return np.diff(block.indptr).astype(np.float64), row_sums(block.with_values(self.counts[block.indices]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +64,26 @@ class PopularitySolver(Solver):
         matrix = problem.matrix.loaded()
         with SerialExecutor() as here:
             summary = fold_blocks(here, summarize, matrix.sources, combine=operator.add)
-        counts = summary.counts[:, None]
+        counts = summary.counts.astype(np.float64)
+        blocks = [source.load() for source in matrix.sources]
+        found = PopularityClosedForm(counts)
+        energy = Energy(
+            float(matrix.nnz),
+            float(sum(found.fold(block).explained.sum() for block in blocks)),
+            float(sum(found.left_out(block).sum() for block in blocks)),
+        )
         return Factors(
             np.ones((matrix.shape[0], 1), np.float32),
-            counts.astype(np.float32),
+            counts[:, None].astype(np.float32),
             np.array([np.sqrt(matrix.shape[0]) * np.linalg.norm(counts)]),
             matrix.users,
             matrix.items,
-            seen_items(matrix),
+            SeenItems.of(blocks),
             None,
             {"data_fingerprint": summary.digest.hex()},
+            {"energy": energy.numbers(), "values": np.ones(1, np.float32)},
         )
+
+    def closed_form(self, model: Factors) -> ClosedForm:
+        """Return the closed form: a factor of one."""
+        return PopularityClosedForm(model.item_factors[:, 0].astype(np.float64))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import (
+    Summary,
     Transform,
     TransformedBlock,
     check_weighting,
@@ -21,11 +22,11 @@ from recscale_dask.data.weighting import (
     summarize,
 )
 from recscale_dask.errors import OptionError
+from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.portable import add, fold_tree
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
-from recscale_dask.model import SeenItems
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +39,17 @@ class PreparedMatrix:
         Its blocks are transformed as they are loaded.
     user_unscale, item_unscale : ndarray of float64, shape (n_users,) and (n_items,), or None
         ``Du^a`` and ``Di^b``: what rows of the factors are multiplied by; None is 1.
-    fingerprint : str
-        SHA-256 of the data before weighting.
+    item_scale : ndarray of float64, shape (n_items,), or None
+        ``Di^-b``: what columns of the matrix were multiplied by.
+    summary : Summary
+        Of the data before weighting.
     """
 
     matrix: UserItemMatrix
     user_unscale: NDArray[np.float64] | None
     item_unscale: NDArray[np.float64] | None
-    fingerprint: str
+    item_scale: NDArray[np.float64] | None
+    summary: Summary
 
 
 def check_preparation(weighting: str | None, user_scaling: float, item_scaling: float) -> None:
@@ -70,7 +74,7 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         If values do not suit the weighting or scaling.
     """
     check_preparation(weighting, user_scaling, item_scaling)
-    with ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor() as executor:
+    with reading_executor(matrix) as executor:
         summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
         weigh = Transform(weighting, summary)
         user_unscale = item_unscale = item_scale = None
@@ -85,15 +89,12 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
                 item_unscale = power_scale(columns, -item_scaling, "item")
     if weighting is not None or user_scaling or item_scaling:
         matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
-    return PreparedMatrix(matrix, user_unscale, item_unscale, summary.digest.hex())
+    return PreparedMatrix(matrix, user_unscale, item_unscale, item_scale, summary)
 
 
-def seen_items(matrix: UserItemMatrix) -> SeenItems:
-    """Return the structure of a matrix."""
-    blocks = [source.load() for source in matrix.sources]
-    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return SeenItems(indptr, np.concatenate([block.indices for block in blocks]))
+def reading_executor(matrix: UserItemMatrix) -> Executor:
+    """Return what reads the blocks of a matrix in this process."""
+    return ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor()
 
 
 def _degrees(block: Block) -> tuple[NDArray[Any], NDArray[Any]]:

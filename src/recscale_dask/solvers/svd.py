@@ -11,21 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
+from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.data.weighting import Transform
 from recscale_dask.errors import NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, SolverStep, ignore
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.execution.portable import single_threaded_blas
+from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
-from recscale_dask.model import Certificate, Factors
+from recscale_dask.model import Certificate, Factors, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
-from recscale_dask.solvers.preparation import check_preparation, prepare, seen_items
+from recscale_dask.solvers.preparation import check_preparation, prepare, reading_executor
+from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, row_energies
 from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -123,27 +127,64 @@ class SVDSolver(Solver):
             block_size=self.block_size,
             basis_size=self.basis_size,
         )
-        roots = np.sqrt(found.values)
+        values = found.values
+        center = None if found.center is None else _folded_center(found, own_mean=self.center == "users")
         users, items = found.left, found.right
-        users *= roots  # in place: they are as large as all that is returned
-        items *= roots
+        users *= np.sqrt(values)  # in place: they are as large as all that is returned
+        items *= np.sqrt(values)
         if found.center is not None:
             user_means, item_means = found.center.balanced()
             users, items = np.column_stack([users, user_means]), np.column_stack([items, item_means])
-        if prepared.user_unscale is not None:
-            users *= prepared.user_unscale[:, None]
         if prepared.item_unscale is not None:
             items *= prepared.item_unscale[:, None]
+        item_factors = items.astype(np.float32)
+        closed_form = SVDClosedForm(
+            Transform(problem.weighting, prepared.summary),
+            Transform(None, prepared.summary, problem.user_scaling, prepared.item_scale),
+            item_factors,
+            values,
+            center,
+        )
+        with reading_executor(matrix) as here:
+            parts = map_blocks(here, row_energies, matrix.sources, {"closed_form": closed_form}, label="energy")
+            energies = np.concatenate(list(parts))
+        training = {
+            "energy": fitted_energy(users[:, : len(values)], values, energies).numbers(),
+            # Binary weights do not depend on the values.
+            "values": np.ones(1, np.float32) if problem.weighting == "binary" else stored_values(matrix.sources),
+            **closed_form.kept(),
+        }
+        if prepared.user_unscale is not None:
+            users *= prepared.user_unscale[:, None]
         return Factors(
             users.astype(np.float32),
-            items.astype(np.float32),
-            found.values,
+            item_factors,
+            values,
             matrix.users,
             matrix.items,
-            seen_items(matrix),
+            SeenItems.of(matrix.sources),
             found.certificate,
-            {"data_fingerprint": prepared.fingerprint, "plan": found.plan.as_dict() if found.plan else None},
+            {
+                "data_fingerprint": prepared.summary.digest.hex(),
+                "plan": found.plan.as_dict() if found.plan else None,
+            },
+            training,
         )
+
+    def closed_form(self, model: Factors) -> ClosedForm:
+        """Return the closed form of the factors of new users."""
+        return SVDClosedForm.of(model, self.center)
+
+
+def _folded_center(found: SingularTriplets, *, own_mean: bool) -> FoldedCenter:
+    """Return what centring does to a row, and to its factors, per unit of the row's mean if that is subtracted."""
+    assert found.center is not None
+    user_means, item_means = found.center.balanced()
+    rows, columns = found.center.rows, found.center.columns
+    columns = np.ones_like(columns) if own_mean else rows[0] * columns
+    along = np.zeros_like(found.values)
+    np.divide(columns @ found.right, np.sqrt(found.values), out=along, where=found.values > 0)
+    return FoldedCenter(own_mean, columns, np.append(-along, 1 / item_means[0] if own_mean else user_means[0]))
 
 
 def singular_triplets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.execution.contract import Executor
+from recscale_dask.scoring.fold_in import fold_in
+from recscale_dask.scoring.new_rows import with_items_of
 from recscale_dask.scoring.pairs import score_pairs
 from recscale_dask.scoring.recommend import recommend
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
@@ -23,20 +26,22 @@ from recscale_dask.testing.matrices import planted_tastes
 
 
 def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, seed: int = 0) -> dict[str, Any]:
-    """Fit, recommend, to a data set too, score pairs and reconstruct on an executor; return what must be equal on all.
+    """Fit, recommend, score pairs, reconstruct and fold in on an open executor; return what must be equal on all.
 
     Returns
     -------
     dict
         ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
-        ``scores`` (bytes) and ``rectangle`` (bytes).
+        ``scores`` (bytes), ``rectangle`` (bytes) and
+        ``folded``: the SHA-256 of the factors of the same users folded in.
     """
     tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
     columns = pa.table(tastes.columns())
     data = Interactions.from_arrow(columns, user="user", item="item", value="value", time="time")
     matrix = UserItemMatrix.from_interactions(data)
-    problem = Problem(matrix=matrix, rank=16, weighting="log", user_scaling=0.5, item_scaling=0.5, seed=seed)
-    model = SVDSolver().fit(problem, executor)
+    options: dict[str, Any] = {"weighting": "bm25", "user_scaling": 0.5, "item_scaling": 0.5}
+    problem = Problem(matrix=matrix, rank=16, seed=seed, **options)
+    model = replace(SVDSolver().fit(problem, executor), provenance={"options": options})
     rng = np.random.default_rng(seed)
     users = rng.integers(0, n_users, 100_000).astype(np.int32)
     items = rng.integers(0, n_items, 100_000).astype(np.int32)
@@ -50,5 +55,8 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
         "recommendations": recommend(model, wanted, executor),
         "data_set": data_set,
         "scores": score_pairs(model, users, items, executor).tobytes(),
+        "folded": fold_in(
+            model, with_items_of(matrix, matrix.items), SVDSolver().closed_form(model), executor
+        ).factors_sha256(),
         "rectangle": b"".join(rows.tobytes() for rows in rectangle),
     }

@@ -1,0 +1,86 @@
+"""`recscale fold-in`: recommendations for users that were not fitted."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recscale_dask.cli import options
+from recscale_dask.cli.output import check_file, check_model_folder, print_json
+
+
+def fold_in(
+    model: options.Model,
+    source: Annotated[str, typer.Argument(metavar="INTERACTIONS", help="Of the new users: a file, folder or glob.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RECS.parquet", help="File of recommendations to write.")],
+    k: Annotated[int, typer.Option("--k", help="Items per user.")] = 10,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Warn of items that the model does not know, and go on.")
+    ] = False,
+    include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items of their interactions.")] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="MODEL", help="Also save a model of the new users.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Loss from which on a refit is advised; by default 0.25.")
+    ] = None,
+    executor: options.ExecutorName = None,
+    executor_options: options.ExecutorOptions = None,
+    user: options.User = None,
+    item: options.Item = None,
+    value: options.Value = None,
+    time: options.Time = None,
+    format: options.Format = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Recommend to users that the model was not fitted to, without a refit, and say whether one is due.
+
+    The interactions are read as the training data were if the file has the same suffix, unless options say how.
+    """
+    if out.suffix != ".parquet":
+        raise typer.BadParameter(f"{out} is no .parquet file", param_hint="--out")
+    check_file(out, overwrite=overwrite)
+    if save is not None:
+        check_model_folder(save, overwrite=overwrite)
+    start = clock.perf_counter()
+    with options.opened_executor(executor, executor_options) as opened:
+        from recscale_dask.api.factor_model import load_model
+        from recscale_dask.scoring.drift import THRESHOLD
+
+        loaded = load_model(model)
+        reading = options.Input(user, item, value, time, format).or_as_in_training(loaded, source)
+        data = reading.read(source)
+        folded = loaded.fold_in(data, unknown="skip" if skip_unknown else "raise", executor=opened)
+        drift = folded.drift(threshold=THRESHOLD if threshold is None else threshold)
+        rows = folded.recommend_file(out, k=k, exclude_seen=not include_seen, overwrite=overwrite, executor=opened)
+    if save is not None:
+        folded.save(save, overwrite=overwrite)
+    seconds = round(clock.perf_counter() - start, 3)
+    found = folded.provenance["folded_in"]
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "rows": rows,
+                "users": found["users"],
+                "k": k,
+                "unknown_items": found["unknown_items"],
+                "skipped_interactions": found["skipped_interactions"],
+                "drift": {
+                    "explained": drift.explained,
+                    "standard_error": drift.standard_error,
+                    "expected": drift.expected,
+                    "loss": drift.loss,
+                    "threshold": drift.threshold,
+                    "refit_advised": drift.refit_advised,
+                },
+                "seconds": seconds,
+            }
+        )
+        return
+    typer.echo(f"{out}: {rows:,} recommendations for {found['users']:,} new users, in {seconds:.1f} s.")
+    typer.echo(str(drift))

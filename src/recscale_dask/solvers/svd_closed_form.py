@@ -1,0 +1,218 @@
+"""New users of an SVD in closed form, and how much of rows its factors explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
+from recscale_dask.data.blocks import Block
+from recscale_dask.data.weighting import COUNTING, Summary, Transform, power_scale, row_sums
+from recscale_dask.errors import ModelFormatError
+from recscale_dask.linalg import kernels
+from recscale_dask.model import Factors
+
+_SLAB_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedCenter:
+    """What centring does to a row a, which becomes ``a - r columns'``, and to the factors of its user.
+
+    Attributes
+    ----------
+    own_mean : bool
+        Whether r is the mean of the row (``center="users"``), or 1.
+    columns : ndarray of float64, shape (n_items,)
+    factors : ndarray of float64, shape (rank + 1,)
+        What is added to the factors, times r; the last one is that of the means.
+    """
+
+    own_mean: bool
+    columns: NDArray[np.float64]
+    factors: NDArray[np.float64]
+
+    def along(self, block: Block) -> NDArray[np.float64]:
+        """Return the r of each row of a weighted and scaled block, shape (n_rows,)."""
+        return row_sums(block) / block.n_columns if self.own_mean else np.ones(block.n_rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SVDClosedForm(ClosedForm):
+    """``Du^a A V / sqrt(s)`` of new rows, ``A`` being weighted, scaled and centred as the training rows were.
+
+    In a fit ``A V = U s``, so a user with a row of the training data gets the factors that the fit gave.
+    ``V / sqrt(s)`` is ``Di^-b`` times the item factors over s, so that no other matrix of that size is kept.
+
+    Attributes
+    ----------
+    weigh : Transform
+        The weighting alone.
+    scale : Transform
+        The scaling alone.
+    item_factors : ndarray of float32, shape (n_items, rank), or (n_items, rank + 1) if centred
+    singular_values : ndarray of float64, shape (rank,)
+    center : FoldedCenter or None
+    """
+
+    weigh: Transform
+    scale: Transform
+    item_factors: NDArray[np.float32]
+    singular_values: NDArray[np.float64]
+    center: FoldedCenter | None = None
+
+    @classmethod
+    def of(cls, model: Factors, center: str | None) -> Self:
+        """Return the closed form of a fitted model, centred as it says.
+
+        Raises
+        ------
+        ModelFormatError
+            If the model does not hold what that needs.
+        """
+        options = model.provenance.get("options")
+        if options is None:
+            raise ModelFormatError("this model does not say how it was fitted; make it with factorize.")
+        summary = Summary(np.zeros(0, np.int64), 0.0, 0, b"")
+        if options.get("weighting") in COUNTING:
+            n_users, total = _kept(model, "users_and_sum")
+            summary = Summary(_kept(model, "item_counts"), float(total), int(n_users), b"")
+        item_scale = _kept(model, "item_scale") if options.get("item_scaling") else None
+        folded = None
+        if center is not None:
+            folded = FoldedCenter(center == "users", _kept(model, "center_columns"), _kept(model, "center_factors"))
+        return cls(
+            Transform(options.get("weighting"), summary),
+            Transform(None, summary, options.get("user_scaling", 0.0), item_scale),
+            np.ascontiguousarray(model.item_factors),
+            model.singular_values,
+            folded,
+        )
+
+    def kept(self) -> dict[str, NDArray[Any]]:
+        """Return what a model has to hold for `of`."""
+        arrays: dict[str, NDArray[Any]] = {}
+        summary = self.weigh.summary
+        if self.weigh.weighting in COUNTING:
+            arrays |= {"item_counts": summary.counts, "users_and_sum": np.array([summary.n_rows, summary.total])}
+        if self.scale.item_scale is not None:
+            arrays["item_scale"] = self.scale.item_scale
+        if self.center is not None:
+            arrays |= {"center_columns": self.center.columns, "center_factors": self.center.factors}
+        return arrays
+
+    def fold(self, block: Block) -> FoldedRows:
+        """Return the factors and energies of a block of rows."""
+        scaled, undo = self._scaled(block)
+        rank = len(self.singular_values)
+        rows = scaled.with_values(scaled.values * self._item_scale(block))
+        inner = np.zeros((block.n_rows, self.item_factors.shape[1]))
+        kernels.product(rows.indptr, rows.indices, rows.values, self.item_factors, inner)
+        inner[:, :rank] *= self._inverse()
+        if self.center is not None:
+            inner[:, rank] = 0.0
+            inner += np.outer(self.center.along(scaled), self.center.factors)
+        explained = np.square(inner[:, :rank]) @ self.singular_values
+        return FoldedRows((inner * undo[:, None]).astype(np.float32), self._energies(scaled), explained)
+
+    def energies(self, block: Block) -> NDArray[np.float64]:
+        """Return the squared length of each row as it is fitted, shape (n_rows,)."""
+        return self._energies(self.scale(self.weigh(block)))
+
+    def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
+        """Return what each stored value adds to the score of an item."""
+        scaled, undo = self._scaled(block)
+        rank = len(self.singular_values)
+        wanted = self.item_factors[item].astype(np.float64)
+        each = self.item_factors[block.indices, :rank].astype(np.float64) @ (self._inverse() * wanted[:rank])
+        each *= self._item_scale(block)
+        if self.center is not None and self.center.own_mean:
+            each += float(self.center.factors @ wanted) / block.n_columns
+        added: NDArray[np.float64] = scaled.values * each * np.repeat(undo, np.diff(block.indptr))
+        return added
+
+    def _scaled(self, block: Block) -> tuple[Block, NDArray[np.float64]]:
+        """Return a block as it would have been fitted, and what the factors of each row are multiplied by."""
+        weighted = self.weigh(block)
+        undo = np.ones(block.n_rows)
+        if self.scale.user_scaling:
+            undo = power_scale(row_sums(weighted), -self.scale.user_scaling, "user")
+        return self.scale(weighted), undo
+
+    def _energies(self, scaled: Block) -> NDArray[np.float64]:
+        energies = np.zeros(scaled.n_rows)
+        filled = np.diff(scaled.indptr) > 0
+        if filled.any():  # faster than `row_sums`
+            with np.errstate(over="ignore"):
+                squares = np.square(scaled.values, dtype=np.float64)
+                energies[filled] = np.add.reduceat(squares, scaled.indptr[:-1][filled])
+        if self.center is None:
+            return energies
+        along, columns = self.center.along(scaled), self.center.columns
+        overlap = row_sums(scaled.with_values(scaled.values * columns[scaled.indices]))
+        return np.maximum(energies - 2 * along * overlap + along**2 * (columns @ columns), 0.0)
+
+    def _item_scale(self, block: Block) -> Any:
+        """Return the scale of the item of each stored value, in float64."""
+        scale = self.scale.item_scale
+        return np.float64(1.0) if scale is None else scale[block.indices]
+
+    def _inverse(self) -> NDArray[np.float64]:
+        inverse = np.zeros_like(self.singular_values)
+        np.divide(1.0, self.singular_values, out=inverse, where=self.singular_values > 0)
+        return inverse
+
+
+def row_energies(block: Block, *, closed_form: SVDClosedForm) -> NDArray[np.float64]:
+    """Return the energy of each row of a block: a task for `map_blocks`."""
+    return closed_form.energies(block)
+
+
+def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], totals: NDArray[np.float64]) -> Energy:
+    """Return the energy of the training rows of an SVD.
+
+    Without a row a, A'A is ``V S^2 V' + ... - a a'``. In the space of V and of what V leaves of a, r in size, that
+    is a matrix known but for one entry, which is taken as the smallest one possible: that which the
+    other rows must have along r for the whole to be positive semidefinite. Then V of the others
+    leaves ``r^2 / ((1 - h)^2 + r^2 q)`` of a, with the leverage ``h = |u|^2`` and ``q = |u / s|^2``. (Without
+    the last term, r / (1 - h) is the residual of a left-out row in a linear regression.)
+
+    Parameters
+    ----------
+    users : ndarray of shape (n_users, rank)
+        ``U sqrt(s)``.
+    values : ndarray of shape (rank,)
+        Singular values s.
+    totals : ndarray of shape (n_users,)
+        Squared lengths of the rows of A.
+    """
+    positive = values > 0
+    largest = float(values[0]) if positive.any() else 1.0
+    s = values[positive] / largest
+    explained = left_out = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # energies of very large values are infinite
+        totals = totals / largest / largest
+        for start in range(0, len(users), _SLAB_ROWS):
+            slab = slice(start, start + _SLAB_ROWS)
+            squares = np.square(users[slab, positive]) / largest
+            inside, leverage, q = squares @ s, squares @ (1 / s), squares @ s**-3
+            rest = np.maximum(totals[slab] - inside, 0.0)
+            room = np.square(np.maximum(1 - leverage, 0.0)) + rest * q
+            outside = np.divide(rest, room, out=np.zeros_like(rest), where=room > 0)
+            explained += float(inside.sum())
+            left_out += float(np.maximum(totals[slab] - outside, 0.0).sum())
+        total = max(float(totals.sum()), explained)
+    size = largest * largest
+    return Energy(size * total, size * explained, size * min(left_out, explained))
+
+
+def _kept(model: Factors, name: str) -> NDArray[Any]:
+    if name not in model.training:
+        raise ModelFormatError(
+            f"this model does not hold the {name.replace('_', ' ')} of its training data, which new users need with "
+            "its weighting, scaling or centring: it was saved by an earlier version of recscale_dask. Fit it again."
+        )
+    return model.training[name]

@@ -1,0 +1,20 @@
+"""The Python of guides that are one program runs from top to bottom."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+GUIDES = Path(__file__).parents[1] / "docs" / "guide"
+
+
+def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
+    script = tmp_path / "pasted.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / "new-users.md").read_text(), re.DOTALL)))
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Refit advised" in run.stdout
+    assert (tmp_path / "newcomers").is_dir()
+    assert (tmp_path / "scores.parquet").is_file()
