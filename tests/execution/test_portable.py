@@ -1,6 +1,5 @@
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from recscale_dask.execution.contract import Job
 from recscale_dask.execution.portable import (
-    FileRecipe,
     FoldTask,
     add,
     fold_tree,
-    read_file,
     run_job,
     single_threaded_blas,
-    write_file,
 )
 from recscale_dask.testing import tasks
 
@@ -146,56 +142,6 @@ def test_arrays_reach_the_task_read_only_and_stay_writable_here() -> None:
     assert run_job(tasks.try_to_edit, Job(0, 0), {"constant": array}).value == "refused"
     assert run_job(lambda block: block.flags.writeable, Job(0, array), {}).value is False
     assert array.flags.writeable
-
-
-# -- files -------------------------------------------------------------------------------------------
-
-
-ARRAYS = {
-    "C order": np.arange(24.0).reshape(4, 6),
-    "F order": np.asfortranarray(np.arange(24.0).reshape(4, 6)),
-    "strided": np.arange(24.0).reshape(4, 6)[::2, ::3],
-    "reversed": np.arange(5)[::-1],
-    "empty": np.zeros((0, 7), np.float32),
-    "zero-dimensional": np.array(3.5),
-    "strings": np.array(["a", "bc"]),
-    "records": np.zeros(3, [("a", "i4"), ("b", "f8")]),
-    "bool": np.array([True, False, True]),
-}
-
-
-@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
-@pytest.mark.parametrize("writable", [True, False], ids=["writable", "read-only"])
-def test_array_comes_back_from_a_file_as_it_was(tmp_path: Path, array: Any, writable: bool) -> None:
-    view = array.view()
-    view.flags.writeable = writable
-    write_file(view, tmp_path / "file")
-    found = read_file(tmp_path / "file")
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
-
-
-def test_arrays_of_a_file_are_mapped_aligned_and_read_only(tmp_path: Path) -> None:
-    write_file({"a": np.ones(3, np.int8), "b": np.arange(1000.0), "c": np.asfortranarray(np.eye(9))}, tmp_path / "file")
-    found = read_file(tmp_path / "file")
-    for array in found.values():
-        assert tasks._is_mapped(array)
-        assert array.ctypes.data % 64 == 0
-        assert not array.flags.writeable
-    assert found["c"].flags.f_contiguous
-
-
-def test_mapped_array_outlives_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_file(np.arange(100_000), path)
-    found = FileRecipe(path).load()
-    path.unlink()
-    assert found.sum() == 4_999_950_000
-
-
-def test_functions_of_a_script_travel_through_files(tmp_path: Path) -> None:
-    write_file(lambda block: block + 1, tmp_path / "file")
-    assert read_file(tmp_path / "file")(2) == 3
 
 
 # -- threads -----------------------------------------------------------------------------------------

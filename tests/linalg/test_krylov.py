@@ -253,3 +253,20 @@ def test_smallest_wanted_pairs_are_the_last_of_all_wanted_ones(algebra, wanted, 
             np.testing.assert_allclose(values, all_values[-count:], rtol=1e-9)
             np.testing.assert_allclose(residuals, all_residuals[-count:], rtol=1e-6, atol=1e-14)
     np.testing.assert_array_equal(lanczos.smallest_wanted(count)[0], lanczos.smallest_wanted(count)[0])
+
+
+def test_value_that_so_many_eigenvalues_are_above_is_estimated_from_a_few_steps(algebra):
+    matrix = np.random.default_rng(1).permutation(np.linspace(0, 1, 2000) ** 4)
+    for count in (50, 200):
+        lanczos = BlockLanczos(
+            lambda x: matrix[:, None] * x,
+            2000,
+            count,
+            block_size=16,
+            basis_size=400,
+            algebra=algebra,
+            rng=np.random.default_rng(0),
+        )
+        for _ in range(5):
+            lanczos.step()
+        np.testing.assert_allclose(lanczos.value_at(count), np.sort(matrix)[-count], rtol=0.15)

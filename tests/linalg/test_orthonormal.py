@@ -13,7 +13,7 @@ def split(block, basis=None, scale=0.0):
     """Orthonormalize, check what always holds, and return Q, H and R."""
     given = block.copy()
     with tall_algebra(1) as algebra:
-        q, h, r, _ = orthonormalize(algebra, block.copy(), basis, scale=scale, rng=np.random.default_rng(9))
+        q, h, r, *_ = orthonormalize(algebra, block.copy(), basis, scale=scale, rng=np.random.default_rng(9))
     size = max(scale, np.abs(given).max(), np.finfo(float).tiny)
     np.testing.assert_allclose(q.T @ q, np.eye(block.shape[1]), atol=1e-13)
     together = q @ r
@@ -42,7 +42,7 @@ def test_block_is_split_into_basis_and_orthonormal_rest(columns):
 def test_columns_of_huge_and_tiny_norms(exponents):
     block = random_block() * 10.0 ** np.array(exponents)
     with tall_algebra(1) as algebra:
-        q, _, r, _ = orthonormalize(algebra, block.copy(), None, scale=0.0, rng=np.random.default_rng(0))
+        q, _, r, *_ = orthonormalize(algebra, block.copy(), None, scale=0.0, rng=np.random.default_rng(0))
     np.testing.assert_allclose(q.T @ q, np.eye(WIDTH), atol=1e-13)
     np.testing.assert_allclose(q @ r, block, atol=1e-13 * np.abs(block).max())
 

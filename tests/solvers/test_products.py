@@ -6,7 +6,8 @@ import scipy.sparse as sp
 
 from recscale_dask.data.blocks import cut
 from recscale_dask.data.dense import DenseBlock
-from recscale_dask.execution.portable import fold_tree, read_file, single_threaded_blas, write_file
+from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.portable import fold_tree, single_threaded_blas
 from recscale_dask.linalg.kernels import from_tiles, to_tiles
 from recscale_dask.solvers.products import (
     BlockWithRows,
@@ -113,15 +114,16 @@ def test_images_of_neighbouring_blocks_are_joined_in_order(kind):
 
 @pytest.mark.parametrize("width", [1, 3, 16])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dense_products_have_the_same_bits_wherever_the_block_is_in_memory(tmp_path, width, dtype):
+def test_dense_products_have_the_same_bits_wherever_the_block_is_in_memory(width, dtype):
     block, _ = block_of("dense", (1500, 37), dtype)
     odd = np.empty(block.values.size + 3, dtype)[3:].reshape(block.values.shape)  # as in the middle of an array
     odd[:] = block.values
-    write_file(block, tmp_path / "block")
+    exchange = Exchange()
     basis = vectors(37, width, dtype=dtype)
     with single_threaded_blas():
         answers = {
             gram_product(each, basis=basis).tobytes() + image_and_gram(each, basis=basis)[0][0].tobytes()
-            for each in (block, DenseBlock(0, 0, odd), read_file(tmp_path / "block"), pickle.loads(pickle.dumps(block)))
+            for each in (block, DenseBlock(0, 0, odd), exchange.put(block).load(), pickle.loads(pickle.dumps(block)))
         }
+    exchange.close()
     assert len(answers) == 1

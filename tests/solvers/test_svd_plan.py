@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recscale_dask.solvers.svd_plan import plan_svd
+from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
 
 HALF_A_GIB = 1 << 29
 SIDES = st.integers(1, 3_000_000)
@@ -33,7 +33,10 @@ def test_any_plan_can_be_carried_out(problem):
     assert plan.side == ("rows" if shape[0] < shape[1] else "columns")
     assert plan.method in ("block Lanczos", "whole Gram matrix")
     coarse = 1e-6 if nnz >= 1 << 18 else 1e-4  # of a small matrix a second try would cost more than float64
-    assert plan.dtype == ("float32" if dtype == np.float32 and tol >= coarse and not flags["double"] else "float64")
+    if dtype != np.float32 or tol < coarse or flags["double"]:
+        assert plan.dtype == "float64"
+    if plan.dtype == "float32" and plan.degree > 1:
+        assert tol >= 1e-4  # a filter takes digits
     assert 1 <= plan.block_size <= n
     assert min(n, 2 * k) <= plan.basis_size <= n
     assert plan.passes >= 2
@@ -65,7 +68,7 @@ def test_plan_is_plain_values_and_the_same_every_time(problem):
     values = plan.as_dict()
     assert json.loads(json.dumps(values)) == values
     assert {type(value) for value in values.values()} <= {str, int, float}
-    assert list(values) == ["side", "method", "dtype", "block_size", "basis_size", "passes", "seconds"]
+    assert list(values) == list(SVDPlan.__dataclass_fields__)
 
 
 @given(problems())

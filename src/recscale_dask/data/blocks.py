@@ -99,10 +99,15 @@ def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
         Row bounds, from 0 to n_rows, ascending.
     """
     n_rows, stored = len(indptr) - 1, int(indptr[-1])
-    n_blocks = block_count(stored, full=_BLOCK_VALUES, small=_SMALL_BLOCK_VALUES)
+    n_blocks = row_block_count(stored)
     targets = np.arange(1, n_blocks) * (stored / n_blocks)
     cuts = np.searchsorted(indptr, targets)
     return np.unique(np.concatenate([[0], cuts, [n_rows]])).astype(np.int64)
+
+
+def row_block_count(stored: int) -> int:
+    """Return into how many blocks a sparse matrix of so many stored values is cut."""
+    return block_count(stored, full=_BLOCK_VALUES, small=_SMALL_BLOCK_VALUES)
 
 
 def block_count(values: int, *, full: int, small: int) -> int:

@@ -30,6 +30,7 @@ from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Combine, Task
 
 _BIG = 1 << 20  # bytes above this are scattered: a graph above 10 MB makes Dask warn (distributed 8814)
@@ -198,7 +199,7 @@ class DaskExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers finish."""
-        call = _Call(self._opened(), task, constants, self._folder())
+        call = _Call(self._opened(), task, constants, self._exchange)
         jobs = iter(jobs)
         running: dict[Future, int] = {}
         try:
@@ -217,14 +218,13 @@ class DaskExecutor(Executor):
                 if not running:
                     return
                 for future in self._wait(running, call.wake):
-                    yield _answer(future, running.pop(future))
+                    yield call.answer(future, running.pop(future))
         finally:
             call.release()
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
-        folder = self._folder()
-        call = _Call(self._opened(), task, constants, folder)
+        call = _Call(self._opened(), task, constants, self._exchange)
         try:
             work = dump_bytes(combine)
             level: list[Future] = []
@@ -236,18 +236,14 @@ class DaskExecutor(Executor):
             while len(level) > 1:
                 pairs = zip(level[::2], level[1::2], strict=False)
                 odd = level[-1:] if len(level) % 2 else []
-                level = [call.send(_combine, folder, work, left, right) for left, right in pairs] + odd
+                level = [call.send(_combine, work, left, right) for left, right in pairs] + odd
             [root] = self._wait(level, call.wake)
-            outcome = _answer(root, 0)
+            outcome = call.answer(root, 0)
         finally:
             call.release()
         if outcome.lost:
             raise WorkerLost(outcome.error)
         return outcome
-
-    def _folder(self) -> Path | None:
-        """Return where large results are left, if workers and driver share files."""
-        return None if self._exchange is None else self._exchange.folder
 
     # -- waiting -----------------------------------------------------------------------------------------
 
@@ -287,8 +283,11 @@ class DaskExecutor(Executor):
 class _Call:
     """One task with its constants, on its way to the workers."""
 
-    def __init__(self, client: Client, task: Task, constants: Mapping[str, Broadcast], folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(
+        self, client: Client, task: Task, constants: Mapping[str, Broadcast], exchange: Exchange | None
+    ) -> None:
+        self._exchange = exchange
+        self._blanks: dict[str, FileRecipe] = {}  # for large results, by the key of a future
         self.wake = threading.Event()
         self._client = client
         self._name = f"recscale-{getattr(task, '__name__', type(task).__name__)}-{uuid.uuid4().hex}"
@@ -313,31 +312,43 @@ class _Call:
         # Futures are asked for at each job, so that what was lost with a worker is sent again.
         places = [self._work, self._place(data), *self._constants, *handles]
         held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
-        return self.send(_run, self._folder, job.index, len(self._constants), *held)
+        return self.send(_run, job.index, len(self._constants), *held)
 
     def _place(self, data: bytes) -> bytes | DaskBroadcast:
         return DaskBroadcast(self._client, data) if len(data) > _BIG else data
 
     def send(self, function: Any, *arguments: Any) -> Future:
-        """Return the future of a function on a worker; its end sets `wake`."""
+        """Return the future of a function on a worker, which gets a blank first; its end sets `wake`."""
         self._count += 1
-        future = self._client.submit(function, *arguments, key=f"{self._name}-{self._count}", pure=False)
+        key = f"{self._name}-{self._count}"
+        blank = None if self._exchange is None else self._exchange.blank()
+        if blank is not None:
+            self._blanks[key] = blank
+        future = self._client.submit(function, blank, *arguments, key=key, pure=False)
         future.add_done_callback(lambda _: self.wake.set())
         self._futures.add(future)
         return future
+
+    def answer(self, future: Future, index: int) -> Outcome:
+        """Return the outcome of a future that ended."""
+        return collected(_outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
 
     def release(self) -> None:
         """Give up what is still to come: Dask drops tasks whose result nobody wants."""
         for future in list(self._futures):
             future.release()
+        for blank in self._blanks.values():
+            if self._exchange is not None:
+                self._exchange.give_back(blank.path)
 
 
-def _answer(future: Future, index: int) -> Outcome:
-    """Return the outcome of a future that ended."""
+def _outcome(future: Future, index: int) -> Outcome:
+    """Return the outcome of a future that ended, as it travelled."""
     reason: object = future.status
     if future.status == "finished":
         try:
-            return collected(future.result(timeout=_RESULT_TIMEOUT))
+            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
+            return outcome
         except (OSError, CancelledError, KilledWorker) as error:
             reason = error
         except Exception as error:  # the result does not load here
@@ -364,27 +375,27 @@ def _unportable(index: int, error: Exception) -> Outcome:
 # -- on the workers ------------------------------------------------------------------------------------
 
 
-def _run(folder: Path | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
+def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
     """Run one job; `held` are the values of the constants, then of the broadcasts in the job."""
     try:
         task, constants = unpack(work, held[:n_constants])
         loaded = unpack(job, held[n_constants:])
     except Exception as error:
         return _unportable(index, error)
-    return _checked(run_job(task, loaded, constants), folder)
+    return _checked(run_job(task, loaded, constants), blank)
 
 
-def _checked(outcome: Outcome, folder: Path | None) -> Outcome:
+def _checked(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
     """Return the outcome as it travels, or one that says that its value cannot be pickled."""
     try:
         _check_pickles(outcome.value)
-        return deposited(outcome, folder)
+        return deposited(outcome, blank)
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return Outcome(outcome.index, error=reason, portable=False)
 
 
-def _combine(folder: Path | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
+def _combine(blank: FileRecipe | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
     """Combine two outcomes; the first error is that of the whole."""
     left, right = collected(left), collected(right)
     for outcome in (left, right):
@@ -392,4 +403,4 @@ def _combine(folder: Path | None, work: bytes, left: Outcome, right: Outcome) ->
             return outcome
     combine = unpack(work, ())
     total = run_job(lambda pair: combine(*pair), Job(left.index, (left.value, right.value)), {})
-    return replace(_checked(total, folder), seconds=total.seconds + left.seconds + right.seconds)
+    return replace(_checked(total, blank), seconds=total.seconds + left.seconds + right.seconds)

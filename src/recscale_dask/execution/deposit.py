@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import cloudpickle
 
 from recscale_dask.execution.contract import Outcome
-from recscale_dask.execution.portable import read_file, write_file
+from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.shared_file import FileRecipe
 
 _BIG = 1 << 20  # bytes from which on a file costs less than the way through an engine
 
@@ -19,37 +18,35 @@ _BIG = 1 << 20  # bytes from which on a file costs less than the way through an 
 class Receipt:
     """Says where a value is."""
 
-    path: Path
-
-    def collect(self) -> Any:
-        """Return the value, its arrays mapped, and delete the file: pages live on while they are used."""
-        value = read_file(self.path)
-        self.path.unlink(missing_ok=True)
-        return value
+    file: FileRecipe
 
 
-def deposited(outcome: Outcome, folder: Path | None) -> Outcome:
-    """Return the outcome with a receipt in the place of a large value; as it is without a folder."""
-    if folder is None or outcome.value is None:
+def deposited(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
+    """Return the outcome with a receipt in the place of a large value, which goes into the blank if there is one."""
+    if blank is None or outcome.value is None:
         return outcome
     sizes: list[int] = []
     cloudpickle.dumps(outcome.value, protocol=5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
     if sum(sizes) < _BIG:
         return outcome
-    path = folder / f"result-{uuid.uuid4().hex}"
     try:
-        write_file(outcome.value, path)
+        file = blank.write(outcome.value)
     except OSError:
-        path.unlink(missing_ok=True)  # a full disk: the value goes the other way
-        return outcome
-    return replace(outcome, value=Receipt(path))
+        return outcome  # a full disk: the value goes the other way
+    return outcome if file is None else replace(outcome, value=Receipt(file))
 
 
-def collected(outcome: Outcome) -> Outcome:
-    """Return the outcome with the value that `deposited` left in a file; lost if that is gone."""
-    if not isinstance(outcome.value, Receipt):
-        return outcome
-    try:
-        return replace(outcome, value=outcome.value.collect())
-    except FileNotFoundError as error:
-        return Outcome(outcome.index, error=f"a result was lost ({error})", lost=True)
+def collected(outcome: Outcome, blank: FileRecipe | None = None, exchange: Exchange | None = None) -> Outcome:
+    """Return the outcome with the value that `deposited` left in a file; lost if that is gone.
+
+    The exchange gets the blank back: as soon as the value is used no more, or at once if it is not in it.
+    """
+    give_back = None if exchange is None or blank is None else partial(exchange.give_back, blank.path)
+    if isinstance(outcome.value, Receipt):
+        try:
+            return replace(outcome, value=outcome.value.file.load(give_back))
+        except FileNotFoundError as error:
+            outcome = Outcome(outcome.index, error=f"a result was lost ({error})", lost=True)
+    if give_back is not None:
+        give_back()
+    return outcome

@@ -28,3 +28,8 @@ def make_exchange_folder(expected_bytes: int = 0) -> Path:
     if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
         parent = _SHARED_MEMORY if shutil.disk_usage(_SHARED_MEMORY).free > wanted else None
     return Path(tempfile.mkdtemp(prefix=f"recscale-{os.getpid()}-", dir=parent))
+
+
+def in_shared_memory(folder: Path) -> bool:
+    """Return whether a folder is in memory that only processes of this machine share."""
+    return folder.parent == _SHARED_MEMORY

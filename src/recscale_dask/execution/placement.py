@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.machine import cpu_count
 from recscale_dask.types import Recipe
 
 
@@ -25,7 +27,7 @@ def placed_blocks(
     executor : Executor
         Open.
     sources : sequence of Recipe
-        Blocks, loaded here one at a time.
+        Blocks; few are loaded here at a time.
     expected_bytes : int
         About how large they are together, to choose between shared memory and disk.
 
@@ -40,7 +42,10 @@ def placed_blocks(
         elif executor.capabilities.shared_files:
             exchange = Exchange(expected_bytes)
             stack.callback(exchange.close)
-            yield tuple(exchange.put(source.load()) for source in sources)
+            # On several threads: the system takes most of the time, to find the pages.
+            with ThreadPoolExecutor(cpu_count()) as threads:
+                files = tuple(threads.map(lambda source: exchange.put(source.load()), sources))
+            yield files
         else:
             placed = []
             for source in sources:

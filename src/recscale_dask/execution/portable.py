@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import pickle
 import threading
 import time
@@ -11,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cloudpickle
 import numpy as np
@@ -199,44 +197,27 @@ def dump_bytes(value: Any) -> bytes:
     return bytes(cloudpickle.dumps(value, protocol=5))
 
 
-def write_file(value: Any, path: Path) -> None:
-    """Write a value to a file so that `read_file` maps its arrays instead of reading them."""
+def write_value(value: Any, file: BinaryIO) -> None:
+    """Write a value at a place in a file that is a multiple of 64, so that `read_value` needs no copy of its arrays."""
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     raws = [buffer.raw() for buffer in buffers]
     index = pickle.dumps((head, [raw.nbytes for raw in raws]))
-    with open(path, "wb") as file:
-        file.write(len(index).to_bytes(8, "little"))
-        file.write(index)
-        for raw in raws:
-            file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-            file.write(raw)
+    file.write(len(index).to_bytes(8, "little"))
+    file.write(index)
+    for raw in raws:
+        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        file.write(raw)
 
 
-def read_file(path: Path) -> Any:
-    """Return the value of `write_file`; its arrays are read-only views of the mapped file."""
-    with open(path, "rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    offset = 8 + int.from_bytes(view[:8], "little")
-    head, sizes = pickle.loads(view[8:offset])
+def read_value(data: Any, offset: int = 0) -> Any:
+    """Return the value that `write_value` wrote at an offset; its arrays are views of `data`, an array of bytes."""
+    start = offset + 8
+    offset = start + int.from_bytes(data[offset:start], "little")
+    head, sizes = pickle.loads(data[start:offset])
     buffers = []
     for size in sizes:
         offset += -offset % _ALIGNMENT
-        buffers.append(view[offset : offset + size])
+        buffers.append(data[offset : offset + size])
         offset += size
     return pickle.loads(head, buffers=buffers)
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecipe:
-    """A value in a file on a disk that driver and workers share."""
-
-    path: Path
-
-    def load(self) -> Any:
-        """Return the value, its arrays mapped.
-
-        Nothing is cached: mapping takes microseconds, and a cache would keep the pages of deleted
-        files alive in memory.
-        """
-        return read_file(self.path)

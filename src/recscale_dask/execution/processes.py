@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -25,6 +24,7 @@ from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.main_module import without_main_module
 from recscale_dask.execution.portable import dump_bytes, run_job
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 
 
@@ -35,6 +35,7 @@ class _Worker:
     call: int = 0  # the last call whose task it was sent
     busy: bool = False
     job: Job | None = None  # None while busy: its answer belongs to a call that was closed
+    blank: FileRecipe | None = None  # for a large result
 
 
 class ProcessesExecutor(Executor):
@@ -135,8 +136,7 @@ class ProcessesExecutor(Executor):
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        folder = self._opened().folder
-        process = context.Process(target=_serve, args=(theirs, folder), name="recscale-worker", daemon=True)
+        process = context.Process(target=_serve, args=(theirs,), name="recscale-worker", daemon=True)
         with without_main_module:
             process.start()
         theirs.close()
@@ -147,11 +147,14 @@ class ProcessesExecutor(Executor):
         worker.process.kill()
         worker.process.join()
         worker.process.close()
+        if worker.blank is not None:
+            self._opened().give_back(worker.blank.path)
         self._workers[self._workers.index(worker)] = self._start_worker()
 
     def _send(self, worker: _Worker, call: int, work: bytes, job: Job, message: bytes) -> bool:
+        worker.blank = self._opened().blank()
         try:
-            worker.pipe.send((work if worker.call != call else None, message))
+            worker.pipe.send((work if worker.call != call else None, message, worker.blank))
         except OSError:
             self._replace(worker)
             return False
@@ -171,8 +174,8 @@ class ProcessesExecutor(Executor):
                 if job is not None:
                     yield Outcome(job.index, lost=True)
                 continue
-            worker.busy, worker.job = False, None
-            answer = collected(answer)
+            blank, worker.busy, worker.job, worker.blank = worker.blank, False, None, None
+            answer = collected(answer, blank, self._opened())
             if job is not None:
                 yield answer
 
@@ -181,14 +184,14 @@ def _unportable(job: Job, error: Exception) -> Outcome:
     return Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False)
 
 
-def _serve(pipe: Connection, folder: Path) -> None:
+def _serve(pipe: Connection) -> None:
     """Answer jobs until the pipe ends: what a worker process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then ends us
     task: Task | None = None
     constants: Mapping[str, Any] = {}
     while True:
         try:
-            work, message = pipe.recv()
+            work, message, blank = pipe.recv()
         except (EOFError, OSError):
             return
         index = -1
@@ -201,12 +204,12 @@ def _serve(pipe: Connection, folder: Path) -> None:
             outcome = run_job(task, job, constants)
         except Exception as error:  # the task or its payload does not load here
             outcome = Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
-        _answer(pipe, outcome, folder)
+        _answer(pipe, outcome, blank)
 
 
-def _answer(pipe: Connection, outcome: Outcome, folder: Path) -> None:
+def _answer(pipe: Connection, outcome: Outcome, blank: FileRecipe | None) -> None:
     try:
-        data = dump_bytes(deposited(outcome, folder))
+        data = dump_bytes(deposited(outcome, blank))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         data = dump_bytes(Outcome(outcome.index, error=reason, portable=False))

@@ -99,6 +99,8 @@ class BlockLanczos:
         self._to_skip = 0  # steps to come that leave the far part of the basis alone
         self._removed = 0  # steps in a row, up to now, that removed it
         self._growing = False  # whether that was too seldom
+        self._loss = self.epsilon  # how far from orthogonal the newest block is to the far part, about
+        self._growth = 0.0  # factor by which that grows in a step, times what the step leaves of an image
         self._near = 0  # first basis vector of which the next image has more than rounding
 
     @property
@@ -171,11 +173,11 @@ class BlockLanczos:
                 block = orthonormalize(self._algebra, block, known, scale=0.0, rng=self._rng).columns
                 tail = self._algebra.cross(block, rest)
         else:
-            far = self._to_skip == 0
-            block, coupling, tail, drift = orthonormalize(
-                self._algebra, image, known, scale=self._scale, rng=self._rng, near=self._near, far=far
+            least = self._loss * self._growth / self.epsilon**_DRIFT if self._to_skip else np.inf
+            block, coupling, tail, drift, smallest = orthonormalize(
+                self._algebra, image, known, scale=self._scale, rng=self._rng, near=self._near, least=least
             )
-            self._schedule(far, drift)
+            self._schedule(drift, smallest)
         self.steps += 1
         # Parts in the far basis are what rounding brought in. Without them the projection is, to working precision,
         # that on an orthonormal basis of the same space, although the one at hand is less orthogonal (Simon, 1984).
@@ -187,25 +189,29 @@ class BlockLanczos:
         self._newest = block
         self._size, self._next, self._tail, self._near = new, width, tail, old
 
-    def _schedule(self, far: bool, drift: float) -> None:
+    def _schedule(self, drift: float | None, smallest: float) -> None:
         """Decide in how many of the next steps the far part of the basis is left alone.
 
         In exact arithmetic an image is orthogonal to all but the last two blocks. What rounding adds to that grows by
         some factor a step, through the two blocks that the next one is made of. So two steps in a row
-        remove it (partial reorthogonalization: Simon, 1984), and what the second of them finds tells the factor.
+        remove it (partial reorthogonalization: Simon, 1984), and what the second of them finds tells the factor. It is
+        inverse to what is left of an image, so a step that leaves less than expected removes the far part after all.
         Beside locked vectors, where rounding is relative to what was locked, no step is left out.
         """
-        if not far:
+        if drift is None:
             self._to_skip -= 1
+            self._loss *= max(1.0, self._growth / smallest)
             return
         limit = self.epsilon**_DRIFT
         if self._near == 0 or self._locked:
             return
         if drift > limit:
             self._growing = True  # the factor was more than it seemed
-        self._removed += 1
+        self._removed = 1 if self._to_skip else self._removed + 1
+        self._to_skip, self._loss = 0, self.epsilon
         if self._removed >= 2 and not self._growing:
             factor = max(1.0, drift / self.epsilon)
+            self._growth = factor * smallest
             self._to_skip = next((skips for skips in (2, 1) if drift * factor**skips <= limit), 0)
             self._removed = 0 if self._to_skip else 2
 
@@ -222,6 +228,17 @@ class BlockLanczos:
         last = self._tail.shape[1]
         residuals = np.linalg.norm(self._tail @ self._vectors[self.size - last :, :count], axis=0)
         return self._values[:count], residuals
+
+    def value_at(self, count: int) -> float:
+        """Return about the value that `count` eigenvalues of the operator are above, by stochastic Lanczos quadrature.
+
+        From the shares that the random vectors of the first block have in the Ritz vectors (Lin, Saad and Yang, 2016);
+        five steps or so are good to a tenth. For a search without start, locked vectors and restarts.
+        """
+        self._extract(self.size)
+        shares = (self._vectors[: self._directions] ** 2).sum(axis=0) * (self._n / self._directions)
+        # Half of a node's share lies above it.
+        return float(np.interp(count, np.cumsum(shares) - shares / 2, self._values))
 
     def largest_value(self) -> float:
         """Return the largest Ritz value, as of the last extraction; it converges first."""

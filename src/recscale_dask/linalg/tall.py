@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _SLAB_ROWS = 4096
+_PIECE_ROWS = 512  # whose product is in the cache when it is copied
 _CACHED_ROWS = 128  # of a few hundred columns, for what is used again at once
 _WORTH_THREADS = 1 << 20  # numbers in a matrix from which on threads do not cost more than they bring
 
@@ -56,8 +57,9 @@ class TallAlgebra:
         def work(slab: Matrix, target: Matrix) -> None:
             if out is None:
                 np.matmul(slab, small, out=target)
-            else:
-                target[:] = slab @ small
+                return
+            for first in range(0, len(slab), _PIECE_ROWS):
+                target[first : first + _PIECE_ROWS] = slab[first : first + _PIECE_ROWS] @ small
 
         self._over(work, slabs, _slabs(result, like=slabs))
         return result
@@ -151,6 +153,8 @@ def _slabs(tall: Tall, like: Sequence[Matrix] | None = None) -> list[Matrix]:
         assert isinstance(tall, np.ndarray)
         ends = np.cumsum([len(slab) for slab in like]).tolist()
         return [tall[end - len(slab) : end] for end, slab in zip(ends, like, strict=True)]
+    if isinstance(tall, np.ndarray) and len(tall) <= _SLAB_ROWS:
+        return [tall]
     parts = [tall] if isinstance(tall, np.ndarray) else tall
     return [part[slab] for part in parts for slab in _even_slabs(len(part))]
 

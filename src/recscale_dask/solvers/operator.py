@@ -39,7 +39,7 @@ from recscale_dask.types import Recipe, Task
 _RANGES = {4: (1e-10, 1e12), 8: (1e-120, 1e140)}
 _WHOLE_RANGE = (1e-20, 1e25)  # of the whole of A'A, which is not squared, and added in float64
 
-_WIDTH = 128  # most columns of a product in float64
+_WIDTH = 64  # most columns of a product in float64: more would take memory for nothing
 
 CENTERS = ("items", "users", "global")
 """What can be subtracted: the mean of each column, of each row, or of all entries, zeros among them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.execution.run import map_blocks
+from recscale_dask.linalg.chebyshev import ChebyshevFilter, sharpest_filter
 from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.linalg.orthonormal import orthonormalize
 from recscale_dask.linalg.tall import TallAlgebra, tall_algebra
@@ -30,7 +32,7 @@ from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare, reading_executor
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, row_energies
-from recscale_dask.solvers.svd_plan import SVDPlan, plan_svd
+from recscale_dask.solvers.svd_plan import PROBE_STEPS, SVDPlan, plan_svd
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -40,6 +42,8 @@ _TINY = 1e-5  # of the largest singular value
 _ROOM = 8  # tolerance over the error of A'A v, for a residual that is measured by that
 _SETTLED = 0.4  # largest residual from which on the spread of Ritz values is that of the eigenvalues, roughly
 _SPREAD = 1e-2  # smallest value over largest that a Cholesky factor serves as well as a QR
+_EDGE = 0.8  # of the estimate of the smallest wanted eigenvalue, which is off by up to a seventh
+_PATIENCE = 2  # times the expected steps, after which a filter is given up that does not show all that is wanted
 _LOOKED_AT = 8  # of the smallest wanted Ritz pairs, before all are
 _NEARLY_ORTHOGONAL = 0.1  # largest sum of cosines with the others, for a Cholesky factor as good as a QR
 WORKING_PRECISION = 1e-10
@@ -366,8 +370,11 @@ class _Engine:
         wanted = self.k - (0 if locked is None else locked.shape[1])
         given = 0 if start is None else start.shape[1]
         plan = self.plan if dtype == np.float32 else self.double
+        chebyshev: ChebyshevFilter | None = None
+        if locked is None and start is None and plan.degree > 1 and self.limit > _PATIENCE * plan.passes:
+            chebyshev = self._probe(dtype, plan)
         lanczos = BlockLanczos(
-            self.operator.gram,
+            self.operator.gram if chebyshev is None else partial(chebyshev, self.operator.gram),
             n,
             wanted,
             block_size=max(plan.block_size, given),
@@ -378,14 +385,35 @@ class _Engine:
             locked=locked,
             dtype=dtype.type,
         )
-        search = _Search(lanczos, self.k, wanted, self._goal(), largest, self.limit, self.observer)
-        if dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
-            search.look_at = 0 if given or largest else plan.passes // 2
+        search = _Search(lanczos, self.k, wanted, self._goal(), largest, self.limit, self.observer, chebyshev)
+        if chebyshev is not None:
+            search.look_at, search.patience = 3 * plan.steps // 4, _PATIENCE * plan.steps
+        elif dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
+            search.look_at = 0 if given or largest else plan.steps // 2
         search.run(lambda: self.operator.passes)
         vectors = lanczos.vectors(wanted)
         if locked is not None:
             vectors = np.concatenate([locked, vectors], axis=1)
-        return vectors, not search.too_coarse
+        return vectors, not search.given_up
+
+    def _probe(self, dtype: np.dtype[Any], plan: SVDPlan) -> ChebyshevFilter | None:
+        """Return a filter whose edge is below the smallest wanted eigenvalue, as a few steps estimate it; or None."""
+        lanczos = BlockLanczos(
+            self.operator.gram,
+            self.operator.n_columns,
+            self.k,
+            block_size=plan.block_size,
+            basis_size=(PROBE_STEPS + 2) * plan.block_size,
+            algebra=self.algebra,
+            rng=self.rng,
+            dtype=dtype.type,
+        )
+        for _ in range(PROBE_STEPS):
+            lanczos.step()
+        wanted = lanczos.value_at(self.k)
+        # Four roundings of the largest value count as nothing: see `_Search`.
+        allowed = self._goal() / (8 * lanczos.epsilon)
+        return sharpest_filter(_EDGE * wanted, wanted, lanczos.largest_value(), degree=plan.degree, allowed=allowed)
 
     def _goal(self) -> float:
         """Return where residuals of Ritz pairs have to be: rounding comes on top of them at a tight tolerance."""
@@ -437,10 +465,14 @@ class _Search:
         The largest singular value, as far as it is known from locked triplets.
     limit : int
         Most passes; two are left for the certificate.
+    chebyshev : ChebyshevFilter or None
+        What the operator of `lanczos` is of A'A, if it is not that itself.
     look_at : int
         Step at which Ritz pairs are extracted next.
-    too_coarse : bool
-        The search was given up, because rounding hides what it looks for.
+    patience : int
+        Steps after which a filter has to show as many values as are wanted.
+    given_up : bool
+        The search has no end, because rounding or a filter hides what it looks for.
     """
 
     lanczos: BlockLanczos
@@ -450,8 +482,10 @@ class _Search:
     largest: float
     limit: int
     observer: Observer
+    chebyshev: ChebyshevFilter | None = None
     look_at: int = 0
-    too_coarse: bool = False
+    patience: int = 0
+    given_up: bool = False
     _seen: tuple[int, float] = (0, 1.0)  # step and worst residual at the last look
     _worst: float = 1.0
 
@@ -459,7 +493,7 @@ class _Search:
         """Step until every Ritz pair is within the goal, no copy of one is missing, or passes are used up."""
         self._converge(passes, 0)
         patience = self.lanczos.steps
-        while not self.too_coarse and self.lanczos.hidden_copies() and not self._used_up(passes):
+        while not self.given_up and self.lanczos.hidden_copies() and not self._used_up(passes):
             self.lanczos.widen()
             # As many steps as the first directions needed show what the new ones hold.
             self._converge(passes, self.lanczos.steps + patience)
@@ -474,8 +508,8 @@ class _Search:
                 if good.all() or ended:
                     values, residuals = self.lanczos.ritz()
                     good = self._good(values, residuals, passes())
-                self.too_coarse = not ended and self._coarse(float(values[-1]), self._worst)
-                if ended or self.too_coarse or (len(good) == self.wanted and good.all()):
+                self.given_up = not ended and self._hopeless(float(values[-1]), self._worst)
+                if ended or self.given_up or (len(good) == self.wanted and good.all()):
                     return
                 self._wait(self._worst)
             self.lanczos.step()
@@ -493,18 +527,22 @@ class _Search:
         self.look_at = steps + 1 + int(min(guess, steps / 4))
 
     def _used_up(self, passes: Callable[[], int]) -> bool:
-        return self.lanczos.size >= self.wanted and passes() >= max(1, self.limit - 2)
+        step = 1 if self.chebyshev is None else self.chebyshev.degree
+        return self.lanczos.size >= self.wanted and passes() + step > max(1, self.limit - 2)
 
     def _good(self, values: NDArray[np.float64], residuals: NDArray[np.float64], passes: int) -> NDArray[np.bool_]:
         """Return which Ritz pairs are within the goal; remember the largest residual of those that are not."""
         # |G v - s^2 v| / s^2 is the residual of the triplet. What is below rounding counts as found: the
         # product of a vector orthogonal to the locked ones has an error of epsilon times the largest
         # value of all, times the largest of its own.
-        relative = residuals / np.maximum(values, _SMALLEST)
+        if self.chebyshev is None:
+            relative = residuals / np.maximum(values, _SMALLEST)
+        else:
+            relative = self.chebyshev.relative_residuals(values, residuals)
         own = self.lanczos.largest_value() ** 0.5
         rounding = 4 * self.lanczos.epsilon * max(self.largest, own) * own
         good: NDArray[np.bool_] = (relative <= self.goal) | (residuals <= rounding)
-        self._worst = float(np.max(relative[~good], initial=0.0))
+        self._worst = min(1.0, float(np.max(relative[~good], initial=0.0)))
         self.observer(
             SolverStep(
                 solver="svd",
@@ -518,8 +556,10 @@ class _Search:
         )
         return good
 
-    def _coarse(self, smallest: float, worst: float) -> bool:
-        """Whether float32 is going to fall short of the goal by more than polishing makes up for."""
+    def _hopeless(self, smallest: float, worst: float) -> bool:
+        """Whether float32 falls short of the goal by more than polishing makes up for, or the filter hides values."""
+        if self.chebyshev is not None:
+            return smallest <= 1 and self.lanczos.steps > self.patience
         if self.lanczos.epsilon <= _EPSILON or worst > _SETTLED:
             return False
         return 2 * self.lanczos.epsilon * self.lanczos.largest_value() > 8 * self.goal * smallest

@@ -13,18 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from recscale_dask.data.blocks import row_block_count
+
 _SPARSE_RATE = {4: 70e9, 8: 33e9}  # multiplications and additions a second in sparse products, two cores
-_DENSE_RATE = {4: 200e9, 8: 100e9}  # the same in dense products
+_DENSE_RATE = {4: 200e9, 8: 60e9}  # the same in dense products
 _EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
 _PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
 _SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
-_PASS_SECONDS = 6e-3  # to hand out one pass, whatever it does
+_PASS_SECONDS = 1.5e-3  # to hand out one pass, whatever it does
 _SMALL_PASS_SECONDS = 1e-3  # the same of a matrix of so few values that it stays in this thread
+_PARTIAL_RATE = 4e9  # bytes a second of the products of single blocks, which are cleared, written and added
 _SMALL = 1 << 18
 _BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
+_DEGREES = (1, 2, 3)
+_UPDATE_RATE = 8e9  # bytes a second of the recurrence between the products of a filter
 _BLOCK_SIZES = (8, 16, 32, 64, 128)
 _FLOAT32_TOL = 1e-6  # from here on float32 passes are tried first; the certificate is float64 in any case
+_FILTERED_FLOAT32_TOL = 1e-4  # the same of filters
 _SMALL_FLOAT32_TOL = 1e-4  # the same of small matrices, where a second try costs more than float64
+
+
+PROBE_STEPS = 5
+"""Steps of block Lanczos from which the edge of a filter is estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,10 @@ class SVDPlan:
         Vectors multiplied in one pass.
     basis_size : int
         Most vectors in the Krylov basis.
+    degree : int
+        Of the Chebyshev filter of A'A that block Lanczos works with; 1 is A'A itself.
+    steps : int
+        Blocks of the Krylov basis, expected.
     passes : int
         Expected, for a spectrum that decays as those of ratings do.
     seconds : float
@@ -53,6 +67,8 @@ class SVDPlan:
     dtype: str
     block_size: int
     basis_size: int
+    degree: int
+    steps: int
     passes: int
     seconds: float
 
@@ -96,57 +112,77 @@ def plan_svd(
 
     Notes
     -----
-    Passes of block Lanczos are estimated as ``3 k / block_size + 2 log10(1 / tol)``, which fits what
-    was counted on ratings (k = 64) and on a degree-normalised graph (k = 256) at block sizes 16 to 128: small blocks
-    span a given space with fewer vectors, large ones with fewer passes.
+    A Krylov basis of block Lanczos is estimated to have ``k + (3 k + 2 block_size log10(1 / tol)) / degree`` vectors,
+    which fits what was counted on ratings (k = 64) and on a degree-normalised graph (k = 256) at block sizes 16 to 64
+    and degrees 1 to 4: small blocks span a given space with fewer vectors, large ones with fewer passes, and
+    filters trade passes for vectors.
     """
     n = min(shape)
-    least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
-    width = 4 if dtype == np.float32 and tol >= least and not double else 8
-    product_rate = (_DENSE_RATE if dense else _SPARSE_RATE)[width]
-    common = {"side": "rows" if shape[0] < shape[1] else "columns", "dtype": f"float{8 * width}"}
-
+    side = "rows" if shape[0] < shape[1] else "columns"
     latency = _PASS_SECONDS if nnz >= _SMALL else _SMALL_PASS_SECONDS
+    n_blocks = row_block_count(nnz)
+    least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
+    widths = (4, 8) if dtype == np.float32 and tol >= least and not double else (8,)
 
-    def lanczos(block: int) -> SVDPlan:
+    def product_rate(width: int) -> float:
+        return (_DENSE_RATE if dense else _SPARSE_RATE)[width]
+
+    def lanczos(width: int, block: int, degree: int) -> SVDPlan:
         block = min(block, n)
         room = max(2 * k + 4 * block, _BASIS_BYTES // (n * width))
         basis = min(n, basis_size or room)
-        steps = max(3 * k / block + 2 * math.log10(1 / min(tol, 0.1)), k / block + 1)
-        steps = min(steps, math.ceil(n / block))
+        steps = max(k / block + (3 * k / block + 2 * math.log10(1 / min(tol, 0.1))) / degree, k / block + 1)
+        steps = min(math.ceil(steps), math.ceil(n / block))
         size = min(basis, steps * block)
         # A tile is computed whole.
         columns = block if dense else -(-block // (128 // width)) * (128 // width)
-        product = latency + 4 * nnz * columns / product_rate
+        product = latency + n_blocks * n * block * width / _PARTIAL_RATE + 4 * nnz * columns / product_rate(width)
+        probe = 0 if degree == 1 else PROBE_STEPS
         seconds = (
-            steps * (product + _orthogonalization(n, size / 2, block) / _dense_rate(width, block))
+            (steps * degree + probe) * product
+            + steps * (degree - 1) * n * block * width / _UPDATE_RATE
+            + steps * _orthogonalization(n, size / 2, block) / _dense_rate(width, block)
+            + probe * _orthogonalization(n, probe * block / 2, block) / _dense_rate(width, block)
             + 3 * _EIGEN_SECONDS * size**3
             + 2 * n * size * k / _DENSE_RATE[width]
         )
         return SVDPlan(
+            side=side,
             method="block Lanczos",
+            dtype=f"float{8 * width}",
             block_size=block,
             basis_size=basis,
-            passes=math.ceil(steps) + 1,
+            degree=degree,
+            steps=steps,
+            passes=steps * degree + probe + 1,
             seconds=seconds + _certificate_seconds(shape, nnz, k, dense),
-            **common,
         )
 
     if block_size is not None or basis_size is not None:
-        return lanczos(block_size or 32)
-    plans = [lanczos(block) for block in _BLOCK_SIZES]
+        return lanczos(widths[0], block_size or 32, 1)
+    plans = [
+        lanczos(width, block, degree)
+        for width in widths
+        for block in _BLOCK_SIZES
+        for degree in _DEGREES
+        # A filter pays where the basis is far from all of the space; it takes digits that a tight tolerance needs.
+        if degree == 1 or (nnz >= _SMALL and 4 * k < n and (width == 8 or tol >= _FILTERED_FLOAT32_TOL))
+    ]
     if 8 * n * n <= _BASIS_BYTES:
         # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
         # rows that are longer than the mean.
         pairs = nnz * min(n, _SKEW * nnz / max(shape))
-        product = latency + (nnz * n / product_rate if dense else pairs / _PAIR_RATE)
+        product = latency + (nnz * n / product_rate(widths[0]) if dense else pairs / _PAIR_RATE)
         whole = SVDPlan(
+            side=side,
             method="whole Gram matrix",
+            dtype=f"float{8 * widths[0]}",
             block_size=n,
             basis_size=n,
+            degree=1,
+            steps=1,
             passes=2,
             seconds=product + _EIGEN_SECONDS * n**3 + _certificate_seconds(shape, nnz, k, dense),
-            **common,
         )
         plans.insert(0, whole)
     return min(plans, key=lambda plan: plan.seconds)

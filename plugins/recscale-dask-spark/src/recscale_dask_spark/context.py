@@ -21,6 +21,7 @@ from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask_spark.health import check
 
 _SECONDS = 5.0  # for a connection to a master, and for Java to end
+_LONGEST_SOCKET_FOLDER = 60  # of the 104 bytes (macOS) of a socket's path, Spark's name takes 43
 
 
 def start_context(master: str, app_name: str, config: Mapping[str, str], folder: Path, undo: ExitStack) -> SparkContext:
@@ -62,6 +63,9 @@ def start_context(master: str, app_name: str, config: Mapping[str, str], folder:
     }
     if is_local(master):
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER:
+            # Between Java and a Python worker, TCP waits twice for a delayed acknowledgement, of 40 ms each.
+            settings["spark.python.unix.domain.socket.enabled"] = "true"
     settings |= config
     log = folder / "java.log"
     try:

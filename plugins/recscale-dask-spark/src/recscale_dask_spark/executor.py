@@ -2,7 +2,7 @@
 
 As many jobs as there are cores make one Spark job with a partition for each, and two such batches are
 on their way at a time: the second keeps the cores busy while the first waits for its slowest. A Spark
-job costs some 40 ms on the driver, too much to have one for each of ours.
+job costs some 10 ms on the driver, too much to have one for each of ours.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ import cloudpickle
 import numpy as np
 import pyspark
 from py4j.protocol import Py4JError, Py4JNetworkError
-from pyspark import SparkContext
+from pyspark import RDD, SparkContext
 
 from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
@@ -34,9 +35,12 @@ from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
+from recscale_dask_spark.collector import keep_imports_from_collector
 from recscale_dask_spark.context import is_local, start_context
 
+_POLL = 1.0  # seconds between two looks at how many cores there are
 _FIRST_JOB = 60.0  # seconds for a cluster to do a first, empty job: it may have to start executors
 
 
@@ -113,6 +117,8 @@ class SparkExecutor(Executor):
         self._pool: ThreadPoolExecutor | None = None
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[SparkBroadcast] = weakref.WeakSet()
+        self._rdds: dict[int, RDD[int]] = {}
+        self._cores = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
     # -- opening and closing -----------------------------------------------------------------------------
@@ -121,6 +127,7 @@ class SparkExecutor(Executor):
         """Use the session there is, or start Spark."""
         context = self._find_context()
         self._context = context
+        self._cores = 0.0, 1
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="recscale-spark")
         self._undo.callback(self._pool.shutdown)
         if not is_local(context.master):
@@ -166,6 +173,7 @@ class SparkExecutor(Executor):
         for broadcast in list(self._sent):
             broadcast.release()
         self._context = self._pool = self._exchange = None
+        self._rdds.clear()
         self._undo.close()
 
     # -- the contract --------------------------------------------------------------------------------------
@@ -173,10 +181,14 @@ class SparkExecutor(Executor):
     @property
     def parallelism(self) -> int:
         """Cores of all workers, as Spark counts them."""
-        try:
-            return max(1, int(self._opened().defaultParallelism))
-        except Exception as error:
-            raise _gone(error) from error
+        counted, cores = self._cores
+        if time.monotonic() - counted > _POLL:
+            try:
+                cores = max(1, int(self._opened().defaultParallelism))
+            except Exception as error:
+                raise _gone(error) from error
+            self._cores = time.monotonic(), cores
+        return cores
 
     def broadcast(self, value: Any) -> Broadcast:
         """Write the value to a file that every worker maps, or make it a broadcast variable."""
@@ -189,7 +201,8 @@ class SparkExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as Spark jobs finish."""
-        call = _Call(self._opened(), task, None if self._exchange is None else self._exchange.folder)
+        context = self._opened()
+        call = _Call(context, self._numbered, task, self._exchange)
         assert self._pool is not None
         jobs = iter(jobs)
         running: dict[Future[list[Outcome]], int] = {}
@@ -217,6 +230,12 @@ class SparkExecutor(Executor):
             if running:
                 with suppress(Exception):  # Spark itself may be what failed
                     self._opened().cancelJobGroup(call.group)
+
+    def _numbered(self, n_partitions: int) -> RDD[int]:
+        """Return an RDD of the numbers up to `n_partitions`, each a partition; making one takes some milliseconds."""
+        if n_partitions not in self._rdds:
+            self._rdds[n_partitions] = self._opened().parallelize(range(n_partitions), n_partitions)
+        return self._rdds[n_partitions]
 
     def _opened(self) -> SparkContext:
         if self._context is None:
@@ -258,32 +277,39 @@ class _Batch:
 
 
 class _Call:
-    """The Spark jobs of one task."""
+    """The Spark jobs of one task; `numbered` gives an RDD with one number in each of its partitions."""
 
-    def __init__(self, context: SparkContext, task: Task, folder: Path | None) -> None:
-        self._folder = folder  # where large results are left, if workers and driver share files
+    def __init__(
+        self, context: SparkContext, numbered: Callable[[int], RDD[int]], task: Task, exchange: Exchange | None
+    ) -> None:
+        self._exchange = exchange  # where large results are left, if workers and driver share files
         self.closed = threading.Event()
         self.group = f"recscale-{uuid.uuid4().hex}"
         self._context = context
+        self._numbered = numbered
         self._name = getattr(task, "__name__", type(task).__name__)
 
     def run(self, batch: _Batch) -> list[Outcome]:
         """Return the outcomes of a batch; called on a thread of its own."""
-        jobs = batch.jobs
         if self.closed.is_set():
             return []
+        blanks = [None if self._exchange is None else self._exchange.blank() for _ in batch.jobs]
+        outcomes = self._outcomes(batch, blanks)
+        return [collected(outcome, blank, self._exchange) for outcome, blank in zip(outcomes, blanks, strict=True)]
+
+    def _outcomes(self, batch: _Batch, blanks: list[FileRecipe | None]) -> list[Outcome]:
+        """Return the outcomes as they travelled."""
+        jobs = batch.jobs
         try:
             # A property of this thread, in Java as well.
             blocks = f"block {jobs[0].index}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
             self._context.setJobGroup(self.group, f"recscale_dask: {self._name}, {blocks}")
-            partitions = self._context.parallelize(range(len(jobs)), len(jobs))
-            serve = partial(_serve, jobs=jobs, variables=batch.variables, folder=self._folder)
-            answers = partitions.mapPartitions(serve).collect()
+            serve = partial(_serve, jobs=jobs, variables=batch.variables, blanks=blanks)
+            return [cloudpickle.loads(each) for each in self._numbered(len(jobs)).mapPartitions(serve).collect()]
         except (Py4JNetworkError, OSError) as error:
             raise _gone(error) from error
         except Exception as error:
             return [_failed(job.index, error) for job in jobs]
-        return [collected(cloudpickle.loads(answer)) for answer in answers]
 
 
 def _failed(index: int, error: Exception) -> Outcome:
@@ -313,15 +339,18 @@ def _unportable(index: int, error: Exception) -> Outcome:
 # -- on the workers ----------------------------------------------------------------------------------------
 
 
-def _serve(places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], folder: Path | None) -> Iterator[bytes]:
+def _serve(
+    places: Iterator[int], *, jobs: list[_Packed], variables: list[Any], blanks: list[FileRecipe | None]
+) -> Iterator[bytes]:
     """Yield the pickled outcome of each job that a partition names."""
     # To the end: Spark gives up a Python worker that leaves input unread, and the next job pays for a
     # new one.
     for place in places:
-        yield _run(jobs[place], variables, folder)
+        yield _run(jobs[place], variables, blanks[place])
+    keep_imports_from_collector()
 
 
-def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
+def _run(packed: _Packed, variables: list[Any], blank: FileRecipe | None) -> bytes:
     try:
         task, constants = unpack(packed.work, [variables[place].value for place in packed.constants])
         job = unpack(packed.job, [variables[place].value for place in packed.held])
@@ -329,7 +358,7 @@ def _run(packed: _Packed, variables: list[Any], folder: Path | None) -> bytes:
     except Exception as error:
         outcome = _unportable(packed.index, error)
     try:
-        return dump_bytes(deposited(outcome, folder))
+        return dump_bytes(deposited(outcome, blank))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return dump_bytes(Outcome(packed.index, error=reason, portable=False))
