@@ -65,13 +65,17 @@ def test_job_of_a_stored_model_is_codes_and_a_path(stored, processes):
         assert len(dump_bytes(rows_of(slice(0, 200)))) < 200 * 4 + 1000
 
 
-def test_nothing_is_left_of_rows_that_were_placed(model, processes):
-    folder = processes.broadcast(0).path.parent
-    before = set(folder.iterdir())
+def test_rows_that_were_placed_are_sent_once_and_released(model, processes, monkeypatch):
+    placed = []
+    broadcast = processes.broadcast
+    monkeypatch.setattr(processes, "broadcast", lambda value: placed.append(broadcast(value)) or placed[-1])
+    released = []
     with placed_rows(model, USERS["all"], processes, with_seen=True) as rows_of:
-        assert len(set(folder.iterdir()) - before) == 1
         assert len(dump_bytes(rows_of(slice(0, 200)))) < 200 * 4 + 1000
-    assert set(folder.iterdir()) == before
+        rows_of(slice(200, 300))
+        [handle] = placed
+        monkeypatch.setattr(handle, "release", lambda: released.append(handle))
+    assert released == [handle]
 
 
 def test_model_that_is_gone_is_told_with_what_to_do(model, processes, tmp_path):
