@@ -1,4 +1,4 @@
-"""The README's Python runs as it is pasted."""
+"""The Python of the README and of the guide to recommending runs as it is pasted."""
 
 import re
 import subprocess
@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = [
-    block
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BLOCKS = {
+    f"{path.name} {number}": block
+    for path in (README, ROOT / "docs" / "guide" / "recommending.md")
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
     if "import recscale_dask" in block
-]
+}
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_python_block_of_the_readme_runs_as_pasted(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BLOCKS)
+def test_python_block_runs_as_pasted(name: str, tmp_path: Path) -> None:
     script = tmp_path / "pasted.py"
-    script.write_text(BLOCKS[number])
+    script.write_text(BLOCKS[name])
     run = subprocess.run(
         [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.truncated_svd import TruncatedSVD
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.matrix import UserItemMatrix
-    from recscale_dask.errors import NotConvergedWarning, RecscaleError
+    from recscale_dask.errors import NotConvergedWarning, RecscaleError, UnknownIdWarning
     from recscale_dask.evaluation.split import split
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ _HOMES = {
     "NotConvergedWarning": "errors",
     "RecscaleError": "errors",
     "TruncatedSVD": "api.truncated_svd",
+    "UnknownIdWarning": "errors",
     "UserItemMatrix": "data.matrix",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
@@ -49,6 +50,7 @@ __all__ = [
     "NotConvergedWarning",
     "RecscaleError",
     "TruncatedSVD",
+    "UnknownIdWarning",
     "UserItemMatrix",
     "evaluate",
     "factorize",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,12 +71,32 @@ class SeenItems:
 
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
+        if consecutive(users):
+            indptr = self.indptr[users[0] : int(users[-1]) + 2]
+            return SeenItems(indptr - indptr[0], np.array(self.indices[indptr[0] : indptr[-1]]))
         starts = self.indptr[users]
         lengths = self.indptr[users.astype(np.int64) + 1] - starts
         indptr = np.zeros(len(users) + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])
         where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         return SeenItems(indptr, np.asarray(self.indices[where]))
+
+
+class StoredModel(Protocol):
+    """The files of a saved model, as what travels to workers that can map them; small, and picklable."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """`Factors.fingerprint` of the model that was saved, if it is known."""
+
+    def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
+        """Return arrays of the model, memory-mapped: ``user_factors``, ``seen_indptr``, ...
+
+        Raises
+        ------
+        ModelFormatError
+            If the files are not there, or no longer those that were loaded.
+        """
 
 
 def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
@@ -108,6 +129,9 @@ class Factors:
         What the solver keeps of the training data for its closed form; the names are its own, but for ``"energy"`` (a
         `recscale_dask.closed_form.Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if
         they are all equal).
+    stored : StoredModel or None
+        The files that the arrays are maps of. Set on loading alone, so that a copy with other arrays
+        (`dataclasses.replace`) has none.
     """
 
     user_factors: NDArray[np.float32]
@@ -119,6 +143,7 @@ class Factors:
     certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    stored: StoredModel | None = field(default=None, init=False, repr=False)
 
     @property
     def rank(self) -> int:
@@ -132,7 +157,31 @@ class Factors:
 
     def factors_sha256(self) -> str:
         """Return the SHA-256 of the little-endian float32 bytes of user factors, then item factors, C order."""
-        digest = hashlib.sha256()
-        for factors in (self.user_factors, self.item_factors):
-            digest.update(np.ascontiguousarray(factors, dtype="<f4").tobytes())
-        return digest.hexdigest()
+        return sha256_of(np.asarray(self.user_factors, "<f4"), np.asarray(self.item_factors, "<f4"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 (hex) of all that recommendations depend on: factors, ids, seen items.
+
+        That of a saved model is in its manifest, so nothing is read for it.
+        """
+        if self.stored is not None and self.stored.fingerprint is not None:
+            return self.stored.fingerprint
+        seen = sha256_of(np.asarray(self.seen.indptr, "<i8"), np.asarray(self.seen.indices, "<i4"))
+        parts = [self.factors_sha256(), self.users.fingerprint(), self.items.fingerprint(), seen]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def consecutive(codes: NDArray[np.int32]) -> bool:
+    """Return whether codes are lo, lo + 1, ..., hi: rows that are one slice of an array."""
+    if not len(codes) or int(codes[-1]) - int(codes[0]) != len(codes) - 1:
+        return False
+    return bool((np.diff(codes) == 1).all())
+
+
+def sha256_of(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 (hex) of the bytes of arrays, C order, one after another."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -62,6 +62,40 @@ def test_allow_and_deny_and_seen(recscale, model: Path, tmp_path: Path) -> None:
     assert 0 < len(unseen) < 400
 
 
+def test_file_of_two_columns_is_for_each_user(recscale, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "allow.csv").write_text("userId,movieId\n5,1\n5,2\n3,2\n")
+    (tmp_path / "deny.tsv").write_text("5\t2\n")
+    lists = ("--allow", tmp_path / "allow.csv", "--deny", tmp_path / "deny.tsv", "--include-seen")
+    assert recscale("recommend", model, "--out", tmp_path / "r.parquet", *lists).code == 0
+    assert sorted((row["user"], row["item"]) for row in rows(tmp_path / "r.parquet")) == [(3, 2), (5, 1)]
+
+
+def test_least_score(recscale, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.parquet"
+    assert recscale("recommend", model, "--out", out, "--min-score", 0.5).code == 0
+    found = pq.read_table(out)
+    everything = rs.load_model(model).recommend(k=10)
+    assert 0 < len(found) < len(everything)
+    assert found.equals(everything.filter(np.asarray(everything["score"]) >= 0.5))
+
+
+def test_unknown_ids_can_be_skipped(recscale, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("1\n4711\n4712\n")
+    out = tmp_path / "r.parquet"
+    options = ("--users", tmp_path / "users.txt", "--skip-unknown", "--json")
+    ran = recscale("recommend", model, "--out", out, *options)
+    assert ran.json()["users"] == 1
+    assert {row["user"] for row in rows(out)} == {1}
+    assert "warning: 2 unknown users skipped: 4711, 4712" in ran.err
+
+
+def test_user_in_a_file_twice_is_named(recscale, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("5\n3\n5\n")
+    ran = recscale("recommend", model, "--out", tmp_path / "r.parquet", "--users", tmp_path / "users.txt")
+    assert ran.code == 1
+    assert "users names 1 user more than once: 5" in ran.err
+
+
 def test_no_user_gives_an_empty_file(recscale, model: Path, tmp_path: Path) -> None:
     (tmp_path / "nobody.txt").write_text("")
     out = tmp_path / "r.parquet"

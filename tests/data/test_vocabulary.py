@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recscale_dask.data import vocabulary
 from recscale_dask.data.vocabulary import Vocabulary
-from recscale_dask.errors import DataError, OptionError, UnknownIdError
+from recscale_dask.errors import DataError, OptionError, UnknownIdError, UnknownIdWarning
 
 ID_LISTS = st.one_of(
     st.lists(st.integers(-(2**63), 2**63 - 1)),
@@ -100,8 +100,24 @@ def test_unknown_ids_are_named_up_to_five_with_their_kind():
 
 def test_unknown_ids_can_be_ignored():
     assert Vocabulary.from_ids([1, 2])[0].codes([9, 2], missing="ignore").tolist() == [-1, 1]
-    with pytest.raises(OptionError, match="'raise' or 'ignore'"):
+    with pytest.raises(OptionError, match="'raise', 'warn' or 'ignore'"):
         Vocabulary.range(2).codes([1], missing="drop")
+
+
+def test_unknown_ids_can_be_warned_of():
+    with pytest.warns(UnknownIdWarning, match="2 unknown users skipped: 9, 8"):
+        codes = Vocabulary.from_ids([1, 2])[0].codes([9, 2, 8, 9], missing="warn", kind="user")
+    assert codes.tolist() == [-1, 1, -1, -1]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint8])
+def test_integers_without_a_gap_have_the_codes_of_any_others(kind):
+    ids = np.arange(3, 90, dtype=kind)
+    asked = [3, 89, 2, 90, 40, -(2**63), 2**63 - 1]
+    codes = Vocabulary(pa.array(ids)).codes(asked, missing="ignore")
+    assert codes.tolist() == [0, 86, -1, -1, 37, -1, -1]
+    assert Vocabulary(pa.array(ids)).codes(range(5, 10, 2)).tolist() == [2, 4, 6]
+    assert Vocabulary(pa.array(ids)).codes(["40", "3"]).tolist() == [37, 0]
 
 
 def test_range_is_the_integers_from_zero():

@@ -7,7 +7,7 @@ import pytest
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, UnknownNameError
-from recscale_dask.scoring import recommend as scoring
+from recscale_dask.scoring import request as scoring
 from recscale_dask.testing.matrices import checkerboard, planted_tastes
 
 GOWALLA = Path(__file__).parents[2].parent / "shared" / "data" / "gowalla"

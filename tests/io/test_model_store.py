@@ -1,5 +1,7 @@
+import dataclasses
 import hashlib
 import json
+import pickle
 import uuid
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import recscale_dask as rs
 from recscale_dask.errors import ModelFormatError, OutputError
 from recscale_dask.io import model_store
+from recscale_dask.model import SeenItems
 
 
 def fit(users=None, items=None, **options):
@@ -236,3 +239,41 @@ def test_without_verification_only_sizes_are_compared(saved):
     data[-9] ^= 1
     (saved / "item_factors.npy").write_bytes(data)
     assert rs.load_model(saved, verify=False).rank == 3
+
+
+def test_fingerprint_of_a_saved_model_is_read_and_not_computed(saved, monkeypatch):
+    expected = fit().fingerprint
+    monkeypatch.setattr(rs.FactorModel, "factors_sha256", None)
+    assert rs.load_model(saved, verify=False).fingerprint == expected
+
+
+def test_fingerprint_tells_factors_ids_and_seen_items_apart(saved):
+    model = rs.load_model(saved)
+    ids = rs.UserItemMatrix.from_scipy(np.eye(12), users=list("abcdefghijkl")).users
+    others = [
+        dataclasses.replace(model, user_factors=model.user_factors + np.float32(1)),
+        dataclasses.replace(model, users=ids),
+        dataclasses.replace(model, seen=SeenItems(model.seen.indptr, model.seen.indices[::-1])),
+    ]
+    assert len({each.fingerprint for each in (model, *others)}) == 4
+    assert dataclasses.replace(model).fingerprint == model.fingerprint
+
+
+def test_model_without_a_fingerprint_in_its_manifest_still_has_one(saved):
+    rewrite(saved, fingerprint=None)
+    assert rs.load_model(saved).fingerprint == fit().fingerprint
+
+
+def test_copy_with_other_arrays_is_not_taken_for_what_is_stored(saved):
+    model = rs.load_model(saved)
+    assert model.stored is not None
+    assert dataclasses.replace(model, user_factors=model.user_factors * 2).stored is None
+
+
+def test_stored_arrays_are_those_of_the_model_until_it_is_replaced(saved):
+    stored = pickle.loads(pickle.dumps(rs.load_model(saved).stored))
+    (factors,) = stored.arrays("user_factors")
+    np.testing.assert_array_equal(factors, fit().user_factors)
+    fit(rank=2).save(saved, overwrite=True)
+    with pytest.raises(ModelFormatError, match="was replaced after it was loaded"):
+        stored.arrays("user_factors")

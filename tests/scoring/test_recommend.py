@@ -2,6 +2,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
@@ -14,7 +15,7 @@ from recscale_dask.errors import DataError, OptionError, UnknownIdError
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
-from recscale_dask.scoring import recommend as scoring
+from recscale_dask.scoring import request as scoring
 from recscale_dask.testing.matrices import checkerboard
 
 MOVIELENS = Path(__file__).parents[2].parent / "shared" / "data" / "ml-latest-small" / "ratings.csv"
@@ -110,12 +111,16 @@ def test_nothing_to_recommend_is_an_empty_table(model, nothing):
     assert table.column_names == ["user", "item", "rank", "score"]
 
 
-def test_users_come_in_the_order_asked_for_also_twice(model):
-    table = model.recommend([9, 2, 9], k=2, executor="serial")
-    assert table["user"].to_pylist() == [9, 9, 2, 2, 9, 9]
-    assert table.slice(0, 2).equals(table.slice(4, 2))
-    for users in (np.array([9, 2, 9]), pa.array([9, 2, 9]), (9, 2, 9)):
+def test_users_come_in_the_order_asked_for(model):
+    table = model.recommend([9, 2, 11], k=2, executor="serial")
+    assert table["user"].to_pylist() == [9, 9, 2, 2, 11, 11]
+    for users in (np.array([9, 2, 11]), pa.array([9, 2, 11]), (9, 2, 11), pl.Series([9, 2, 11])):
         assert model.recommend(users, k=2, executor="serial").equals(table)
+
+
+def test_users_named_twice_are_refused_and_shown(model):
+    with pytest.raises(DataError, match=r"users names 2 users more than once: 3, 9\. Give each user once"):
+        model.recommend([9, 3, 1, 9, 3, 3], executor="serial")
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, None, "3"])
@@ -131,9 +136,11 @@ def test_unknown_ids_are_named(model, options):
 
 
 @pytest.mark.parametrize("name", ["users", "allow", "deny"])
-def test_single_text_id_is_not_taken_apart_into_letters(model, name):
-    with pytest.raises(OptionError, match=rf"{name} must be a list of ids; got the single id 'ab'"):
+def test_single_id_is_not_taken_apart_into_letters(model, name):
+    with pytest.raises(DataError, match=rf"{name}: there is no file at 'ab'.* For a single id write \['ab'\]"):
         model.recommend(executor="serial", **{name: "ab"})
+    with pytest.raises(OptionError, match=rf"{name} must be a list of ids; got the single id 7\. Write \[7\]"):
+        model.recommend(executor="serial", **{name: 7})
 
 
 def test_scores_are_those_of_score_bit_for_bit(model):

@@ -80,9 +80,9 @@ def check_blas() -> Iterator[Check]:
 
 def check_numba() -> Iterator[Check]:
     """Look whether compiled functions can be kept for the next time."""
-    from recscale_dask.linalg.topk import select_best
+    from recscale_dask.linalg.topk import dot
 
-    compiled: Any = select_best
+    compiled: Any = dot
     folder = Path(compiled.stats.cache_path)
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     fix = "Every process will compile anew. Set NUMBA_CACHE_DIR to a folder that can be written"

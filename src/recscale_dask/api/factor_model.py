@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.item_lists import item_list, user_list
 from recscale_dask.api.new_users import new_users
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
@@ -30,6 +31,7 @@ from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, reco
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
 from recscale_dask.scoring.new_rows import NewRows
+from recscale_dask.scoring.request import RecommendRequest, request
 from recscale_dask.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> pa.Table:
@@ -63,14 +67,21 @@ class FactorModel(Factors):
 
         Parameters
         ----------
-        users : sequence of ids, optional
-            By default all.
+        users : sequence of ids, or path, optional
+            By default all; of a file, the ids in its first column. Each may be there once.
         k : int
             Items per user; a user with fewer candidates gets fewer rows.
         exclude_seen : bool
             Leave out the items that a user has in the training data.
-        allow, deny : sequence of item ids, optional
-            Recommend only these; never these.
+        allow, deny : sequence of item ids, frame, path, Interactions or UserItemMatrix, optional
+            Recommend only these; never these. Ids, a frame of one column and a file of one column hold for
+            all users; a frame or file of users and items, pair by pair, so that a user who is in no pair
+            of `allow` gets no rows, and an empty list allows nothing. A path is of CSV, TSV, Parquet, Arrow,
+            or text of one id a line.
+        min_score : float, optional
+            Leave out items with a score below it.
+        unknown : {"raise", "skip"}
+            What becomes of ids that the model does not know, in `users`, `allow` and `deny`.
         executor : str, Executor or None
             Where to compute.
         progress : bool, callable or None
@@ -84,11 +95,18 @@ class FactorModel(Factors):
         Raises
         ------
         UnknownIdError
-            If a user or item id is not in the model.
+            If a user or item id is not in the model, unless these are skipped.
+        DataError
+            If a user is named twice, a file or frame cannot be read, or nothing in it belongs to the model.
         OptionError
-            If k is below 1.
+            If k is below 1, or another option is none.
+
+        Warns
+        -----
+        UnknownIdWarning
+            With ``unknown="skip"``: how many ids were skipped, and the first of them.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return recommend.recommend(self, wanted, opened, observer=observer)
 
@@ -101,20 +119,30 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns as a partitioned Parquet data set; return the number of rows.
 
-        The workers write the files of their own users. Called again with the same arguments, only what
-        is missing is made.
+        The workers write the files of their own users, each of which appears whole or not at all. Called
+        again with the same arguments, after a kill or a full disk, only what is missing is made; the files
+        are the same, byte for byte, whoever wrote them.
+
+        Parameters
+        ----------
+        path : path or fsspec URL
+            A folder of its own: ``recs``, ``s3://bucket/recs``. All workers must see it.
+        users, k, exclude_seen, allow, deny, min_score, unknown, executor, progress
+            See `recommend`.
 
         Raises
         ------
         OutputError
             If `path` holds anything else, or cannot be written.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_to(self, wanted, path, opened, observer=observer)
 
@@ -127,6 +155,8 @@ class FactorModel(Factors):
         exclude_seen: bool = True,
         allow: Any = None,
         deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
         overwrite: bool = False,
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
@@ -140,7 +170,7 @@ class FactorModel(Factors):
         OutputError
             If `path` exists (and `overwrite` is false) or cannot be written.
         """
-        wanted = recommend.request(self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_file(self, wanted, path, opened, overwrite=overwrite, observer=observer)
 
@@ -344,7 +374,7 @@ class FactorModel(Factors):
         """Return the model of a solver's factors."""
         for array in (factors.user_factors, factors.item_factors, factors.singular_values):
             array.flags.writeable = False  # as in a model that was loaded
-        return cls(**{name: getattr(factors, name) for name in Factors.__dataclass_fields__})
+        return cls(**{each.name: getattr(factors, each.name) for each in fields(Factors) if each.init})
 
     @cached_property
     def _closed_form(self) -> ClosedForm:
@@ -368,6 +398,27 @@ class FactorModel(Factors):
         rows = self.user_factors if users is None else self.user_factors[self.users.codes(users, kind="user")]
         columns = self.item_factors if items is None else self.item_factors[self.items.codes(items, kind="item")]
         return rows, columns
+
+    def _request(
+        self,
+        users: Any,
+        k: int,
+        exclude_seen: bool,
+        allow: Any,
+        deny: Any,
+        min_score: float | None,
+        unknown: Literal["raise", "skip"],
+    ) -> RecommendRequest:
+        return request(
+            self,
+            user_list(self, users),
+            k,
+            exclude_seen=exclude_seen,
+            allow=item_list(self, allow, "allow"),
+            deny=item_list(self, deny, "deny"),
+            min_score=min_score,
+            unknown=unknown,
+        )
 
     def _scoring(
         self, executor: str | Executor | None, n_users: int, progress: bool | Observer | None

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import check_file, print_json
-
-if TYPE_CHECKING:
-    from recscale_dask.data.vocabulary import Vocabulary
 
 
 def recommend(
@@ -22,10 +19,18 @@ def recommend(
         typer.Option("--out", metavar="RECS.parquet", help="One Parquet file, or (without that suffix) a folder."),
     ],
     k: Annotated[int, typer.Option("--k", help="Items per user.")] = 10,
-    users: Annotated[Path | None, typer.Option("--users", metavar="FILE", help="Only these users.")] = None,
+    users: Annotated[str | None, typer.Option("--users", metavar="FILE", help="Only these users.")] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items of the training data.")] = False,
-    allow: Annotated[Path | None, typer.Option("--allow", metavar="FILE", help="Only these items.")] = None,
-    deny: Annotated[Path | None, typer.Option("--deny", metavar="FILE", help="Never these items.")] = None,
+    allow: Annotated[
+        str | None, typer.Option("--allow", metavar="FILE", help="Only these items, or pairs of user and item.")
+    ] = None,
+    deny: Annotated[
+        str | None, typer.Option("--deny", metavar="FILE", help="Never these items, or pairs of user and item.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", help="Only items with at least this score.")] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Warn of ids that the model does not know, and go on.")
+    ] = False,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
     overwrite: options.Overwrite = False,
@@ -33,8 +38,9 @@ def recommend(
 ) -> None:
     """Write the k best unseen items of every user to Parquet: user, item, rank, score.
 
-    A folder is written by the workers, file by file, and continued if the command was interrupted.
-    Files of ids hold one a line, or are CSV or Parquet with the ids in the first column.
+    A folder (or a URL such as s3://bucket/recs) is written by the workers, file by file, and continued if the
+    command was interrupted. Files of ids hold one a line, or are CSV, TSV, Parquet or Arrow; a file of items
+    with a second column is of users and items, and holds for each user apart.
     """
     one_file = Path(out).suffix == ".parquet" and not out.endswith("/")
     if Path(out).suffix and not one_file and not out.endswith("/"):
@@ -50,39 +56,29 @@ def recommend(
     start = time.perf_counter()
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model
+        from recscale_dask.api.item_lists import user_list
 
         loaded = load_model(model)
-        chosen = None if users is None else _read_ids(users, loaded.users)
-        filters: dict[str, Any] = {
+        chosen = user_list(loaded, users)
+        wanted: dict[str, Any] = {
+            "users": chosen,
+            "k": k,
             "exclude_seen": not include_seen,
-            "allow": None if allow is None else _read_ids(allow, loaded.items),
-            "deny": None if deny is None else _read_ids(deny, loaded.items),
+            "allow": allow,
+            "deny": deny,
+            "min_score": min_score,
+            "unknown": "skip" if skip_unknown else "raise",
             "executor": opened,
         }
         if one_file:
-            rows = loaded.recommend_file(out, chosen, k, **filters, overwrite=overwrite)
+            rows = loaded.recommend_file(out, **wanted, overwrite=overwrite)
         else:
-            rows = loaded.recommend_to(out, chosen, k, **filters)
-    n_users = len(loaded.users) if chosen is None else len(chosen)
+            rows = loaded.recommend_to(out, **wanted)
+    n_users = len(loaded.users)
+    if chosen is not None:
+        n_users = int((loaded.users.codes(chosen, missing="ignore") >= 0).sum())  # without those that were skipped
     seconds = round(time.perf_counter() - start, 3)
     if as_json:
         print_json({"out": out, "rows": rows, "users": n_users, "k": k, "seconds": seconds})
     else:
         typer.echo(f"{out}: {rows:,} recommendations for {n_users:,} users, in {seconds:.1f} s.")
-
-
-def _read_ids(path: Path, known: Vocabulary) -> Any:
-    """Return the ids in a file: an Arrow column, or a list of text, without the header of a CSV file."""
-    if path.suffix in (".parquet", ".pq"):
-        import pyarrow.parquet as pq
-
-        return pq.ParquetFile(path).read().column(0)
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    if path.suffix not in (".csv", ".tsv"):
-        return [line.strip() for line in lines if line.strip()]
-    import csv
-
-    rows = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
-    ids = [row[0] for row in rows if row]
-    has_header = bool(ids) and known.codes(ids[:1], missing="ignore")[0] < 0
-    return ids[1:] if has_header else ids

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recscale_dask.errors import DataError, OptionError, UnknownIdError
+from recscale_dask.errors import DataError, OptionError, UnknownIdError, UnknownIdWarning
 from recscale_dask.types import Codes, IntArray
 
 MAX_IDS = 2**31 - 1
@@ -70,7 +72,7 @@ class Vocabulary:
         """Return the ids 0 to n - 1 (int64), for a matrix that has none of its own."""
         return cls(pa.array(np.arange(n, dtype=np.int64)))
 
-    def codes(self, ids: Any, *, missing: Literal["raise", "ignore"] = "raise", kind: str = "id") -> Codes:
+    def codes(self, ids: Any, *, missing: Literal["raise", "warn", "ignore"] = "raise", kind: str = "id") -> Codes:
         """Return the code of each id.
 
         Parameters
@@ -78,8 +80,8 @@ class Vocabulary:
         ids : array_like of shape (n,)
             As for `from_ids`. Ids of another type are compared as text, so ``"12"`` finds the integer 12
             (and ``"012"`` does not), and a UUID is found by its usual lower-case text.
-        missing : {"raise", "ignore"}
-            What to do about unknown ids; ``"ignore"`` gives them the code -1.
+        missing : {"raise", "warn", "ignore"}
+            What to do about unknown ids; ``"warn"`` and ``"ignore"`` give them the code -1.
         kind : str
             What the ids stand for, such as ``"user"``; used in messages only.
 
@@ -93,20 +95,43 @@ class Vocabulary:
             If ids are unknown, with up to five of them.
         DataError
             If an id is null, or of a type that cannot be compared with this vocabulary.
+
+        Warns
+        -----
+        UnknownIdWarning
+            With ``missing="warn"``, if ids are unknown.
         """
-        if missing not in ("raise", "ignore"):
-            raise OptionError(f"missing={missing!r} is not a choice; use 'raise' or 'ignore'.")
+        if missing not in ("raise", "warn", "ignore"):
+            raise OptionError(f"missing={missing!r} is not a choice; use 'raise', 'warn' or 'ignore'.")
         column = _id_column(ids)
-        asked, known = _comparable(column, self.ids)
-        found = pc.index_in(asked, value_set=known)
-        if found.null_count and missing == "raise":
-            unknown = column.filter(pc.is_null(found)).unique()
+        codes = self._codes(column)
+        if missing != "ignore" and len(codes) and codes.min() < 0:
+            unknown = column.filter(pa.array(codes < 0)).unique()
             shown = ", ".join(_shown(each) for each in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
             count = f"{len(unknown)} unknown {kind}{'s' if len(unknown) > 1 else ''}"
-            known_ids = f"from {_shown(self.ids[0])} to {_shown(self.ids[-1])}" if len(self) else "none at all"
-            raise UnknownIdError(f"{count}: {shown}. Known are {len(self)}, {known_ids}; leave the others out.")
+            if missing == "warn":
+                warnings.warn(f"{count} skipped: {shown}", UnknownIdWarning, stacklevel=2)
+            else:
+                known_ids = f"from {_shown(self.ids[0])} to {_shown(self.ids[-1])}" if len(self) else "none at all"
+                raise UnknownIdError(f"{count}: {shown}. Known are {len(self)}, {known_ids}; leave the others out.")
+        return codes
+
+    def _codes(self, column: pa.ChunkedArray) -> Codes:
+        if self._first is not None and _fits_int64(column.type):
+            numbers = column.cast(pa.int64()).to_numpy()
+            known = (numbers >= self._first) & (numbers < self._first + len(self))
+            return np.where(known, numbers - self._first, -1).astype(np.int32)
+        found = pc.index_in(*_comparable(column, self.ids))
         codes: Codes = pc.fill_null(found, -1).to_numpy().astype(np.int32, copy=False)
         return codes
+
+    @cached_property
+    def _first(self) -> int | None:
+        """The first of integer ids without a gap, whose codes need no table; None for others."""
+        if not len(self) or not _fits_int64(self.ids.type):
+            return None
+        first, last = int(self.ids[0].as_py()), int(self.ids[-1].as_py())
+        return first if last - first == len(self) - 1 else None
 
     def take(self, codes: IntArray) -> pa.Array:
         """Return the ids of these codes, a pyarrow.Array of the type of `ids`."""
@@ -168,6 +193,8 @@ def _id_column(ids: Any) -> pa.ChunkedArray:
 
 
 def _from_python(ids: Any) -> pa.Array:
+    if isinstance(ids, range):
+        ids = np.arange(ids.start, ids.stop, ids.step)
     values = ids if isinstance(ids, np.ndarray) else list(ids)
     try:
         if len(values) and isinstance(values[0], uuid.UUID):
@@ -182,7 +209,7 @@ def _comparable(column: pa.ChunkedArray, known: pa.Array) -> tuple[pa.ChunkedArr
     if _storage(column).type == _storage(known).type:
         return _storage(column), _storage(known)
     types = (column.type, known.type)
-    if all(pa.types.is_integer(each) and each != pa.uint64() for each in types):
+    if all(_fits_int64(each) for each in types):
         return column.cast(pa.int64()), known.cast(pa.int64())
     return _text(column), _text(pa.chunked_array([known])).combine_chunks()
 
@@ -202,6 +229,11 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _shown(scalar: pa.Scalar) -> str:
     value = scalar.as_py()
     return str(value) if isinstance(value, uuid.UUID) else repr(value)
+
+
+def _fits_int64(kind: pa.DataType) -> bool:
+    """Return whether these are integers that int64 holds."""
+    return bool(pa.types.is_integer(kind) and kind != pa.uint64())
 
 
 def _is_text(kind: pa.DataType) -> bool:

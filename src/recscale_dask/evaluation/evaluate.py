@@ -15,7 +15,8 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.model import Factors
 from recscale_dask.scoring.pairs import score_pairs
-from recscale_dask.scoring.recommend import RecommendRequest, recommend_batches
+from recscale_dask.scoring.recommend import recommend_batches
+from recscale_dask.scoring.request import RecommendRequest
 
 RATING_METRICS = ("rmse", "mae")
 

@@ -31,7 +31,7 @@ def map_blocks(
     total: int | None = None,
     retries: int = RETRIES,
     observer: Observer = ignore,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield ``task(payload, **constants)`` for each payload, in the order of the payloads.
 
     Parameters

@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recscale_dask.atomic import written_beside
 from recscale_dask.data.vocabulary import Vocabulary
@@ -73,6 +75,7 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
             "rank": model.rank,
             "certificate": certificate,
             "provenance": dict(model.provenance),
+            "fingerprint": model.fingerprint,
             "files": files,
         }
         manifest["sha256"] = _manifest_sha256(manifest)
@@ -110,7 +113,7 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         if manifest["certificate"] is not None:
             tol, passes = manifest["certificate"]["tol"], manifest["certificate"]["passes"]
             certificate = Certificate(array("residuals"), tol, passes)
-        return make(
+        model = make(
             array("user_factors"),
             array("item_factors"),
             array("singular_values"),
@@ -123,6 +126,45 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         )
     except (KeyError, OSError, ValueError, pa.ArrowInvalid) as error:
         raise ModelFormatError(f"{folder} is not a whole model: {error}. Fit and save it again.") from error
+    stored = ModelFiles(folder.absolute(), manifest["sha256"], manifest.get("fingerprint"))
+    object.__setattr__(model, "stored", stored)  # frozen, and no argument: see `Factors.stored`
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The folder of a saved model, as what travels to workers that can map its files.
+
+    Attributes
+    ----------
+    folder : Path
+        Absolute.
+    manifest_sha256 : str
+        Of the manifest that was loaded; files of another one are refused.
+    fingerprint : str or None
+        That of the model; None if an older version saved it.
+    """
+
+    folder: Path
+    manifest_sha256: str
+    fingerprint: str | None
+
+    def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
+        """Return arrays of the model, memory-mapped.
+
+        Raises
+        ------
+        ModelFormatError
+            If the files are not there, or no longer those that were loaded.
+        """
+        if not self.folder.exists():
+            raise ModelFormatError(
+                f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
+                "driver read it themselves: load it from a folder that all of them see."
+            )
+        if _read_manifest(self.folder)["sha256"] != self.manifest_sha256:
+            raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
+        return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

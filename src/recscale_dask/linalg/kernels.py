@@ -18,7 +18,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.linalg.sparse_rows import LINE_BYTES, LINES, gram_row, image_row, transpose_row
+from recscale_dask.linalg.prefetch import LINE_BYTES
+from recscale_dask.linalg.sparse_rows import LINES, gram_row, image_row, transpose_row
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,6 +32,11 @@ def kernel(function: _F) -> _F:
 def strict_kernel(function: _F) -> _F:
     """Compile a function so that every operation rounds as written: for results that are compared."""
     return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+def counting_kernel(function: _F) -> _F:
+    """Compile a function that compares floats but adds only integers, in any order, without a thought of NaN."""
+    return cast(_F, numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy")(function))
 
 
 def tile_width(width: int, dtype: Any) -> int:

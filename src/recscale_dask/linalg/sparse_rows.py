@@ -18,7 +18,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-LINE_BYTES = 64
+from recscale_dask.linalg.prefetch import LINE_BYTES, prefetch_at
+
 LINES = 2
 """Most lines in a tile."""
 
@@ -26,7 +27,6 @@ _AHEAD = 16
 
 _int32 = ir.IntType(32)
 _int64 = ir.IntType(64)
-_bytes = ir.IntType(8).as_pointer()
 
 
 class _Row:
@@ -46,8 +46,6 @@ class _Row:
         self._lines = [ir.Constant(_int64, line) for line in range(lines)]
         self._sums = [cgutils.alloca_once(builder, self._vector) for _ in self._lines]
         module = builder.module
-        hint = ir.FunctionType(ir.VoidType(), [_bytes, _int32, _int32, _int32])
-        self._prefetch = cgutils.get_or_insert_function(module, hint, "llvm.prefetch.p0")
         fused = ir.FunctionType(self._vector, [self._vector] * 3)
         name = f"llvm.fmuladd.v{self._lanes}f{8 * self._size}"
         self._multiply_add = cgutils.get_or_insert_function(module, fused, name)
@@ -93,8 +91,7 @@ class _Row:
             ahead = builder.add(place, ir.Constant(_int64, _AHEAD))
             inside = builder.icmp_signed("<", ahead, self._count)
             for line in self._dense_lines(dense, builder.select(inside, ahead, place)):
-                read, keep_in_all_caches, data = (ir.Constant(_int32, flag) for flag in (0, 3, 1))
-                builder.call(self._prefetch, [builder.bitcast(line, _bytes), read, keep_in_all_caches, data])
+                prefetch_at(builder, line)
             value = builder.load(builder.gep(self._values, [place]))
             if value.type != self._scalar:
                 value = builder.fpext(value, self._scalar)

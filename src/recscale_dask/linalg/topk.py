@@ -1,9 +1,7 @@
-"""Compiled selection of the best items, exact whatever the rounding of the matrix product before it.
+"""Scores of pairs, and the best of some pairs: the one definition that all else has to agree with.
 
-The score of a pair is defined in one way only: the sum of the products of its factors, in order, in
-float64, rounded to float32 (`dot`). A tile of scores from BLAS only tells which pairs may be among the
-best: those within its rounding error of the k-th; these few are scored again by `dot` and ranked by
-score, then item code. So the answer depends neither on BLAS, nor on tile sizes, nor on threads.
+The score of a pair is the sum of the products of its factors, in order, in float64, rounded to float32
+(`dot`). Better is a higher score, then a lower code.
 """
 
 from __future__ import annotations
@@ -13,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.linalg.kernels import kernel, strict_kernel
+from recscale_dask.linalg.kernels import strict_kernel
+from recscale_dask.linalg.prefetch import LINE_BYTES, prefetch
 
-_ROUNDING = 2.0**-24  # of one float32 operation
+_LINE = LINE_BYTES // 4  # factors in a cache line
+_AHEAD = 12  # pairs between asking for their factors and using them
 
 
 @strict_kernel
@@ -28,15 +28,60 @@ def dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> np.float32:
 
 
 @strict_kernel
+def _four_dots(
+    left: NDArray[np.float32],
+    rows: tuple[Any, Any, Any, Any],
+    right: NDArray[np.float32],
+    columns: tuple[Any, Any, Any, Any],
+) -> tuple[Any, Any, Any, Any]:
+    """Return four scores: a sum in order waits for each of its additions, and four sums wait together."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for j in range(left.shape[1]):
+        a += np.float64(left[rows[0], j]) * np.float64(right[columns[0], j])
+        b += np.float64(left[rows[1], j]) * np.float64(right[columns[1], j])
+        c += np.float64(left[rows[2], j]) * np.float64(right[columns[2], j])
+        d += np.float64(left[rows[3], j]) * np.float64(right[columns[3], j])
+    return np.float32(a), np.float32(b), np.float32(c), np.float32(d)
+
+
+@strict_kernel
+def row_scores(
+    rows: NDArray[np.float32],
+    row: int,
+    factors: NDArray[np.float32],
+    codes: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the score of one of the rows and ``factors[codes[i]]`` to ``out[i]``."""
+    n = len(codes)
+    for i in range(0, n - 3, 4):
+        four = codes[i], codes[i + 1], codes[i + 2], codes[i + 3]
+        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(rows, (row, row, row, row), factors, four)
+    for i in range(n - n % 4, n):
+        out[i] = dot(rows[row], factors[codes[i]])
+
+
+@strict_kernel
 def pair_scores(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
+    user_codes: NDArray[np.int32],
     item_codes: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write the score of ``users[i]`` and ``items[item_codes[i]]`` to ``out[i]``."""
-    for i in range(len(item_codes)):
-        out[i] = dot(users[i], items[item_codes[i]])
+    """Write the score of ``users[user_codes[i]]`` and ``items[item_codes[i]]`` to ``out[i]``."""
+    n, rank = len(out), users.shape[1]
+    flat_users, flat_items = users.reshape(-1), items.reshape(-1)
+    for i in range(0, n - 3, 4):
+        for ahead in range(i + _AHEAD, min(i + _AHEAD + 4, n)):
+            for j in range(0, rank, _LINE):
+                prefetch(flat_users, user_codes[ahead] * rank + j)
+                prefetch(flat_items, item_codes[ahead] * rank + j)
+        four_users = user_codes[i], user_codes[i + 1], user_codes[i + 2], user_codes[i + 3]
+        four_items = item_codes[i], item_codes[i + 1], item_codes[i + 2], item_codes[i + 3]
+        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(users, four_users, items, four_items)
+    for i in range(n - n % 4, n):
+        out[i] = dot(users[user_codes[i]], items[item_codes[i]])
 
 
 @strict_kernel
@@ -61,7 +106,7 @@ def _sift(scores: NDArray[np.float32], codes: NDArray[np.int32], size: int, at: 
 
 
 @strict_kernel
-def _keep_best(
+def keep_best(
     scores: NDArray[np.float32],
     codes: NDArray[np.int32],
     size: int,
@@ -82,72 +127,11 @@ def _keep_best(
 
 
 @strict_kernel
-def _sort_best_first(scores: NDArray[np.float32], codes: NDArray[np.int32], size: int) -> None:
+def sort_best_first(scores: NDArray[np.float32], codes: NDArray[np.int32], size: int) -> None:
+    """Sort the first `size` pairs."""
     for at in range(size // 2 - 1, -1, -1):
         _sift(scores, codes, size, at)
     for last in range(size - 1, 0, -1):
         scores[0], scores[last] = scores[last], scores[0]
         codes[0], codes[last] = codes[last], codes[0]
         _sift(scores, codes, last, 0)
-
-
-@kernel
-def _margin(user: NDArray[np.float32], largest_norm: float) -> float:
-    """Return twice the rounding error that a float32 product of this user's row can have."""
-    square = 0.0
-    for j in range(len(user)):
-        square += np.float64(user[j]) * np.float64(user[j])
-    return float(2.0 * (len(user) + 2) * _ROUNDING * np.sqrt(square) * largest_norm)
-
-
-@strict_kernel
-def select_best(
-    tile: NDArray[np.float32],
-    users: NDArray[np.float32],
-    items: NDArray[np.float32],
-    largest_norm: float,
-    excluded_indptr: NDArray[np.int64],
-    excluded: NDArray[np.int32],
-    codes: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    counts: NDArray[np.int64],
-) -> None:
-    """Select the best items of each user, best first, ties by item code.
-
-    Parameters
-    ----------
-    tile : ndarray of float32, shape (n_users, n_items)
-        ``users @ items.T`` in float32; excluded entries are overwritten.
-    users, items : ndarray of float32, shape (n_users, rank) and (n_items, rank)
-        Factors.
-    largest_norm : float
-        Of the rows of `items`.
-    excluded_indptr, excluded : ndarray
-        CSR structure of the items that each user must not get.
-    codes, scores : ndarray of shape (n_users, k)
-        Written: row numbers in `items`, and scores.
-    counts : ndarray of shape (n_users,)
-        Written: how many of the k are filled.
-    """
-    n_users, n_items = tile.shape
-    k = codes.shape[1]
-    rough_scores = np.empty(k, np.float32)
-    rough_codes = np.empty(k, np.int32)
-    for i in range(n_users):
-        row = tile[i]
-        for p in range(excluded_indptr[i], excluded_indptr[i + 1]):
-            row[excluded[p]] = -np.inf
-        size = 0
-        for j in range(n_items):
-            score = row[j]
-            if score > -np.inf and (size < k or score > rough_scores[0]):
-                size = _keep_best(rough_scores, rough_codes, size, score, np.int32(j))
-        threshold = -np.inf
-        if size == k:
-            threshold = np.float64(rough_scores[0]) - _margin(users[i], largest_norm)
-        size = 0
-        for j in range(n_items):
-            if row[j] > -np.inf and row[j] >= threshold:
-                size = _keep_best(scores[i], codes[i], size, dot(users[i], items[j]), np.int32(j))
-        _sort_best_first(scores[i], codes[i], size)
-        counts[i] = size

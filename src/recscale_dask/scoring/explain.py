@@ -69,8 +69,11 @@ def explain(model: Factors, closed_form: ClosedForm, user: int, item: int, k: in
     own = values[first:last] if len(values) == model.n_interactions else np.full(last - first, values[0])
     row = Block(0, user, np.array([0, last - first]), model.seen.indices[first:last], own, len(model.items))
     added = closed_form.contributions(row, item)
-    pair = np.ascontiguousarray(model.user_factors[[user]]), np.array([item], np.int32)
-    score = score_batch(pair, item_factors=np.ascontiguousarray(model.item_factors))
+    score = score_batch(
+        (np.zeros(1, np.int32), np.zeros(1, np.int32)),
+        user_factors=np.ascontiguousarray(model.user_factors[[user]]),
+        item_factors=np.ascontiguousarray(model.item_factors[[item]]),
+    )
     best = np.lexsort([row.indices, -np.abs(added)])
     listed, rest = best[:k], best[k:]
     others = float(added[rest].sum())

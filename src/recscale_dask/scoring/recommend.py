@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,142 +10,136 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
-from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.portable import load
+from recscale_dask.execution.run import map_blocks
+from recscale_dask.linalg.topk_candidates import Candidates, prepare_candidates
 from recscale_dask.model import Factors, SeenItems
-from recscale_dask.scoring.topk import TopK, TopKQuery, run_top_k
+from recscale_dask.scoring.filters import among, merged
+from recscale_dask.scoring.request import RecommendRequest
+from recscale_dask.scoring.topk import TopK, TopKQuery, top_k
+from recscale_dask.scoring.user_rows import RowsOf, UserRows, placed_rows
+from recscale_dask.types import Recipe
 
-BATCH_USERS = 2048
-"""Users per job; fixed, so that partitions of written recommendations are the same everywhere."""
+# -- jobs ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RecommendRequest:
-    """Which users get which items.
+class Batch:
+    """One job: some users, and what is theirs alone.
 
     Attributes
     ----------
     users : ndarray of int32, shape (n,)
-        User codes, in the order of the answer.
-    items : ndarray of int32, shape (n_candidates,) or None
-        Item codes that may be recommended, ascending; None is all.
-    k : int
-        Items per user at most.
-    exclude_seen : bool
-        Leave out the items of the training data.
+        User codes.
+    rows : UserRows, or a Recipe of them
+        Their factors and seen items, or where a worker finds them.
+    allowed, denied : SeenItems or None
+        See `RecommendRequest`.
     """
 
     users: NDArray[np.int32]
-    items: NDArray[np.int32] | None
+    rows: UserRows | Recipe[UserRows]
+    allowed: SeenItems | None
+    denied: SeenItems | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """What holds for all users of a request; see `RecommendRequest`."""
+
     k: int
-    exclude_seen: bool = True
-
-    @property
-    def n_batches(self) -> int:
-        """Number of jobs; one, with an empty answer, if there are no users."""
-        return max(1, -(-len(self.users) // BATCH_USERS))
+    min_score: float
+    items: NDArray[np.int32] | None
+    n_items: int
 
 
-def request(
-    model: Factors,
-    users: Any = None,
-    k: int = 10,
-    *,
-    exclude_seen: bool = True,
-    allow: Any = None,
-    deny: Any = None,
-) -> RecommendRequest:
-    """Check what a user asks for and return it in codes.
-
-    Raises
-    ------
-    UnknownIdError
-        If a user or item id is not in the model.
-    OptionError
-        If k is below 1.
-    """
-    k = whole_number(k, "k")
-    if users is None:
-        user_codes = np.arange(len(model.users), dtype=np.int32)
-    else:
-        user_codes = model.users.codes(_sequence(users, "users"), kind="user")
-    items: NDArray[np.int32] | None = None
-    if allow is not None or deny is not None:
-        allowed = np.full(len(model.items), allow is None)
-        if allow is not None:
-            allowed[model.items.codes(_sequence(allow, "allow"), kind="item")] = True
-        if deny is not None:
-            allowed[model.items.codes(_sequence(deny, "deny"), kind="item")] = False
-        items = np.flatnonzero(allowed).astype(np.int32)
-    return RecommendRequest(user_codes, items, k, exclude_seen)
+def batches(wanted: RecommendRequest, rows_of: RowsOf, numbers: Iterable[int] | None = None) -> Iterator[Batch]:
+    """Yield the jobs of a request, by default all; `rows_of` is that of `placed_rows`."""
+    height = wanted.batch_users
+    for number in range(wanted.n_batches) if numbers is None else numbers:
+        part = slice(number * height, (number + 1) * height)
+        lists = _rows_of(wanted.allowed, part), _rows_of(wanted.denied, part)
+        yield Batch(wanted.users[part], rows_of(part), *lists)
 
 
-def _sequence(ids: Any, what: str) -> Any:
-    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
-        raise OptionError(f"{what} must be a list of ids; got the single id {ids!r}. Write [{ids!r}].")
-    return ids
+def _rows_of(lists: SeenItems | None, part: slice) -> SeenItems | None:
+    if lists is None:
+        return None
+    indptr = lists.indptr[part.start : part.stop + 1]
+    return SeenItems(indptr - indptr[0], lists.indices[indptr[0] : indptr[-1]])
 
 
-def queries(model: Factors, wanted: RecommendRequest, batches: range | None = None) -> Iterator[TopKQuery]:
-    """Yield the jobs of a request, each with the factors and seen items of its own users only."""
-    positions: NDArray[np.int32] | None = None
-    if wanted.items is not None:
-        positions = np.full(len(model.items), -1, np.int32)
-        positions[wanted.items] = np.arange(len(wanted.items), dtype=np.int32)
-    for batch in batches if batches is not None else range(wanted.n_batches):
-        users = wanted.users[batch * BATCH_USERS : (batch + 1) * BATCH_USERS]
-        excluded = None
-        if wanted.exclude_seen:
-            excluded = model.seen.rows(users)
-            if positions is not None:
-                excluded = _among_candidates(excluded, positions)
-        yield TopKQuery(users, np.ascontiguousarray(model.user_factors[users]), wanted.k, excluded)
+def constants(model: Factors, wanted: RecommendRequest) -> dict[str, Any]:
+    """Return what every job of a request needs, as arguments of `best_of`."""
+    factors = model.item_factors if wanted.items is None else model.item_factors[wanted.items]
+    return {
+        "candidates": prepare_candidates(factors),
+        "rules": Rules(wanted.k, wanted.min_score, wanted.items, len(model.items)),
+    }
 
 
-def _among_candidates(excluded: SeenItems, positions: NDArray[np.int32]) -> SeenItems:
-    """Return excluded items as positions among the candidates, without those that are none."""
-    found = positions[excluded.indices]
-    kept = np.concatenate([[0], np.cumsum(found >= 0)])
-    return SeenItems(kept[excluded.indptr], found[found >= 0])
+def best_of(batch: Batch, *, candidates: Candidates, rules: Rules) -> TopK:
+    """Return the recommendations of some users; candidates are item codes: a task for `map_blocks`."""
+    rows: UserRows = load(batch.rows)
+    excluded = among(merged(rows.seen, batch.denied, rules.n_items), rules.items, rules.n_items)
+    allowed = among(batch.allowed, rules.items, rules.n_items)
+    query = TopKQuery(batch.users, rows.factors, rules.k, excluded, allowed, rules.min_score)
+    best = top_k(query, candidates=candidates)
+    return best if rules.items is None else replace(best, candidates=rules.items[best.candidates])
 
 
-def candidate_factors(model: Factors, wanted: RecommendRequest) -> NDArray[np.float32]:
-    """Return the factors of the items that may be recommended."""
-    return model.item_factors if wanted.items is None else model.item_factors[wanted.items]
+# -- answers ---------------------------------------------------------------------------------------
 
 
 def recommend_batches(
     model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore
 ) -> Iterator[TopK]:
     """Yield the recommendations of each batch of users, in order; candidates are item codes."""
-    answers = run_top_k(
-        executor,
-        queries(model, wanted),
-        candidate_factors(model, wanted),
-        total=wanted.n_batches,
-        label="recommend",
-        observer=observer,
-    )
-    for best in answers:
-        yield best if wanted.items is None else replace(best, candidates=wanted.items[best.candidates])
+    with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen) as rows_of:
+        yield from map_blocks(
+            executor,
+            best_of,
+            batches(wanted, rows_of),
+            constants(model, wanted),
+            total=wanted.n_batches,
+            label="recommend",
+            observer=observer,
+        )
 
 
-def to_table(model: Factors, best: TopK) -> pa.Table:
-    """Return recommendations with their original ids: user, item, rank (from 1), score."""
-    users = np.repeat(best.rows, best.counts)
+def to_table(best: TopK, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
+    """Return recommendations with their original ids: user, item, rank (from 1), score.
+
+    Parameters
+    ----------
+    best : TopK
+        Of n users; candidates are item codes.
+    user_ids : pyarrow.Array of shape (n,)
+        Ids of these users, in their order.
+    item_ids : pyarrow.Array
+        Ids of all items.
+    """
+    owners = np.repeat(np.arange(len(best.rows), dtype=np.int32), best.counts)
     return pa.table(
         {
-            "user": model.users.take(users),
-            "item": model.items.take(best.candidates),
+            "user": user_ids.take(pa.array(owners)),
+            "item": item_ids.take(pa.array(best.candidates)),
             "rank": best.ranks(),
             "score": best.scores,
         }
     )
 
 
+def tables(
+    model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore
+) -> Iterator[pa.Table]:
+    """Yield the recommendations of each batch of users as a table, in order."""
+    for best in recommend_batches(model, wanted, executor, observer=observer):
+        yield to_table(best, model.users.take(best.rows), model.items.ids)
+
+
 def recommend(model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore) -> pa.Table:
     """Return all recommendations as one table."""
-    batches = recommend_batches(model, wanted, executor, observer=observer)
-    return pa.concat_tables([to_table(model, best) for best in batches])
+    return pa.concat_tables(tables(model, wanted, executor, observer=observer))

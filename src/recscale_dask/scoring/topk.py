@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.portable import read_only
 from recscale_dask.execution.run import map_blocks
-from recscale_dask.linalg import topk
+from recscale_dask.linalg.topk_candidates import Candidates, prepare_candidates
+from recscale_dask.linalg.topk_search import Filters, block_shape, search
 from recscale_dask.model import SeenItems
-
-_TILE_SCORES = 1 << 22  # scores in one dense tile: 16 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +31,18 @@ class TopKQuery:
         How many candidates each gets at most.
     excluded : SeenItems or None
         Candidates that each must not get, as positions in the candidates' factors.
+    allowed : SeenItems or None
+        The only candidates that each may get, as ascending positions; None is all of them.
+    min_score : float
+        Candidates with a score below it are left out.
     """
 
     rows: NDArray[np.int32]
     factors: NDArray[np.float32]
     k: int
     excluded: SeenItems | None = None
+    allowed: SeenItems | None = None
+    min_score: float = -np.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +59,15 @@ class TopK:
         Positions in the candidates' factors.
     scores : ndarray of float32, shape (counts.sum(),)
         Their scores.
+    scored : int
+        How many scores were computed for that; without bounds it is ``len(rows)`` times the candidates.
     """
 
     rows: NDArray[np.int32]
     counts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     scores: NDArray[np.float32]
+    scored: int
 
     def ranks(self) -> NDArray[np.int32]:
         """Return 1, 2, ... within each row, shape (counts.sum(),)."""
@@ -67,50 +76,54 @@ class TopK:
         return ranks
 
 
-def top_k(query: TopKQuery, *, candidates: NDArray[np.float32]) -> TopK:
+def top_k(query: TopKQuery, *, candidates: Candidates | NDArray[np.float32]) -> TopK:
     """Return the best candidates of each row: a task for `map_blocks`.
 
     Parameters
     ----------
     query : TopKQuery
         Rows to score.
-    candidates : ndarray of float32, shape (n_candidates, rank)
-        Factors of what may be recommended.
+    candidates : Candidates, or ndarray of float32 of shape (n_candidates, rank)
+        What may be recommended; for more than one query prepare it once, by `prepare_candidates`.
     """
-    n, n_candidates = len(query.rows), len(candidates)
+    if not isinstance(candidates, Candidates):
+        candidates = prepare_candidates(candidates)
+    candidates = Candidates._make(read_only(each) for each in candidates)
+    n, n_candidates = len(query.rows), len(candidates.norms)
     k = min(query.k, n_candidates)
     codes = np.empty((n, k), np.int32)
     scores = np.empty((n, k), np.float32)
     counts = np.zeros(n, np.int64)
-    largest_norm = float(np.sqrt(np.einsum("ij,ij->i", candidates, candidates, dtype=np.float64).max(initial=0.0)))
-    excluded = query.excluded or SeenItems(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
-    height = max(1, _TILE_SCORES // max(1, n_candidates))
-    for start in range(0, n, height) if k else ():
-        part = slice(start, min(start + height, n))
-        topk.select_best(
-            query.factors[part] @ candidates.T,
-            query.factors[part],
-            candidates,
-            largest_norm,
-            excluded.indptr[part.start : part.stop + 1],
-            excluded.indices,
-            codes[part],
-            scores[part],
-            counts[part],
+    scored = 0
+    if n and k:
+        nobody = SeenItems(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+        excluded, allowed = query.excluded or nobody, query.allowed or nobody
+        filters = Filters(
+            read_only(excluded.indptr),
+            read_only(excluded.indices),
+            query.allowed is not None,
+            read_only(allowed.indptr),
+            read_only(allowed.indices),
+            float(query.min_score),
         )
+        n_slots, capacity = block_shape(n, n_candidates, k)
+        rows = read_only(np.ascontiguousarray(query.factors))
+        scored = int(search(rows, filters, candidates, n_slots, capacity, codes, scores, counts))
     filled = np.arange(k) < counts[:, None]
-    return TopK(query.rows, counts, codes[filled], scores[filled])
+    return TopK(query.rows, counts, codes[filled], scores[filled], scored)
 
 
 def run_top_k(
     executor: Executor,
     queries: Iterable[TopKQuery],
-    candidates: NDArray[np.float32],
+    candidates: Candidates | NDArray[np.float32],
     *,
     total: int | None = None,
     label: str = "top-k",
     observer: Observer = ignore,
 ) -> Iterator[TopK]:
-    """Yield the answer to each query, in order, computed on an executor; candidates are sent once."""
-    constants = {"candidates": np.ascontiguousarray(candidates, np.float32)}
+    """Yield the answer to each query, in order, computed on an executor; candidates are prepared and sent once."""
+    if not isinstance(candidates, Candidates):
+        candidates = prepare_candidates(candidates)
+    constants = {"candidates": candidates}
     return map_blocks(executor, top_k, queries, constants, label=label, total=total, observer=observer)

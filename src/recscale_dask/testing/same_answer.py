@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,10 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.scoring.fold_in import fold_in
 from recscale_dask.scoring.new_rows import with_items_of
 from recscale_dask.scoring.pairs import score_pairs
-from recscale_dask.scoring.recommend import recommend, request
+from recscale_dask.scoring.recommend import recommend
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
+from recscale_dask.scoring.request import request
+from recscale_dask.scoring.write import recommend_to
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.svd import SVDSolver
 from recscale_dask.testing.matrices import planted_tastes
@@ -27,7 +31,8 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     Returns
     -------
     dict
-        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``scores`` (bytes), ``rectangle`` (bytes) and
+        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
+        ``scores`` (bytes), ``rectangle`` (bytes) and
         ``folded``: the SHA-256 of the factors of the same users folded in.
     """
     tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
@@ -40,10 +45,15 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     rng = np.random.default_rng(seed)
     users = rng.integers(0, n_users, 100_000).astype(np.int32)
     items = rng.integers(0, n_items, 100_000).astype(np.int32)
+    wanted = request(model, k=10)
+    with tempfile.TemporaryDirectory() as folder:
+        recommend_to(model, wanted, folder, executor)
+        data_set = {each.name: each.read_bytes() for each in Path(folder).iterdir()}
     rectangle = reconstruct_blocks(model.user_factors, model.item_factors, executor)
     return {
         "factors": model.factors_sha256(),
-        "recommendations": recommend(model, request(model, k=10), executor),
+        "recommendations": recommend(model, wanted, executor),
+        "data_set": data_set,
         "scores": score_pairs(model, users, items, executor).tobytes(),
         "folded": fold_in(
             model, with_items_of(matrix, matrix.items), SVDSolver().closed_form(model), executor

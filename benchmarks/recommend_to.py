@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Recommendations for everyone, written by the workers: executors against threads, and a model larger than its share
+of memory.
+
+Usage: python benchmarks/recommend_to.py [CASE ...] [--large MATRIX.npz] [--folder FOLDER] [--repeats 5]
+                                         [--scale-executor processes] [--json OUT]
+
+MATRIX.npz is a SciPy CSR matrix such as one of MovieLens-20M's shape; models and data sets are written under
+FOLDER (by default a temporary one), which wants 3 GB.
+
+Without CASE all of these run: executors (SVD of rank 64 of the matrix, top-10 of all its users as a Parquet data
+set, each executor in turns with threads, after its start), scale (5 million users, 200,000 items, rank 64, drawn
+and stored: the first 500,000 users, and a tenth of them). Lines appear on stderr as they are ready, and the table
+on stdout at the end.
+
+Memory is the proportional set size (PSS) of the process and all its children, summed and sampled five times a
+second: a page that three processes share counts a third in each. Linux only.
+
+Exit code 1 if two executors write other bytes. A missed target is only a "no".
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import scipy.sparse
+from common import Report, Row, interleave
+
+import recscale_dask as rs
+from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
+
+RANK = 64
+K = 10
+WARM_UP_USERS = 65536
+_SAMPLES = 0.2  # seconds between two looks at the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the cases run on."""
+
+    large: Path | None
+    folder: Path
+    repeats: int
+    scale_executor: str
+
+
+def executors(report: Report, inputs: Inputs) -> None:
+    """Compare each executor with threads; all must write the same bytes."""
+    model = _stored_model(inputs)
+    everyone, few = range(len(model.users)), range(WARM_UP_USERS)
+    hashes: dict[str, str] = {}
+
+    def write(executor: Any, users: range) -> Path:
+        out = inputs.folder / f"recs of {executor.name}"
+        if out.exists():
+            shutil.rmtree(out)
+        model.recommend_to(out, users, K, executor=executor, progress=False)
+        return out
+
+    with rs.open_executor("threads", n_workers=2) as threads:
+        for name, options, target in (
+            ("processes", {"n_workers": 2}, 1.3),
+            ("dask", {"n_workers": 2}, 1.3),
+            ("spark", {"master": "local[2]"}, 2.0),
+        ):
+            case = f"executors: {name} / threads"
+            with ExitStack() as stack:
+                try:
+                    executor = stack.enter_context(rs.open_executor(name, **options))
+                except (ExecutorUnavailable, UnknownNameError) as error:
+                    report.row(Row(case=case, ours=None, peer=None, target=target, at_most=True))
+                    report.note(f"executors: {name} is not available: {error}")
+                    continue
+                contenders = {name: partial(write, executor), "threads": partial(write, threads)}
+                runs = interleave(contenders, everyone, warm_up=few, repeats=inputs.repeats)
+            hashes |= {each: sha256(run.result) for each, run in runs.items()}
+            report.measured(case, runs)
+            ours, theirs = runs[name].median, runs["threads"].median
+            others = runs[name].others
+            report.row(Row(case=case, ours=ours, peer=theirs, target=target, at_most=True, others=others))
+    detail = ", ".join(f"{name} {digest[:12]}" for name, digest in hashes.items())
+    report.check("executors: the same bytes", len(set(hashes.values())) == 1, detail)
+
+
+def scale(report: Report, inputs: Inputs) -> None:
+    """Recommend to a part of very many users; memory of all processes, and time per user against fewer users."""
+    model = inputs.folder / "drawn model"
+    _child("make", model)
+    seconds, peak = _child("run", model, inputs.folder / "recs", "--executor", inputs.scale_executor)
+    case = f"scale, {inputs.scale_executor}"
+    report.row(
+        Row(case=f"{case}: memory", ours=peak / 1e9, peer=None, target=3.0, at_most=True, absolute=True, unit="GB")
+    )
+    # Per user, in microseconds: 50,000 users and 500,000.
+    few, many = seconds["tenth"] * 1e6 / 50_000, seconds["all"] * 1e6 / 500_000
+    report.row(
+        Row(case=f"{case}: a user of all / of a tenth", ours=many, peer=few, target=1.1, at_most=True, unit="us")
+    )
+    report.measured(case, {}, **seconds, peak_pss_bytes=peak)
+    report.note(f"{case}: 500,000 users in {seconds['all']:.1f} s, 50,000 in {seconds['tenth']:.1f} s")
+
+
+CASES: dict[str, tuple[Callable[[Report, Inputs], None], str | None]] = {
+    "executors": (executors, "large"),
+    "scale": (scale, None),
+}
+"""Cases by name, and the option that each needs."""
+
+
+# -- what cases share --------------------------------------------------------------------------------
+
+
+def sha256(folder: Path) -> str:
+    """Return the hash of all files of a data set, by name."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _stored_model(inputs: Inputs) -> rs.FactorModel:
+    assert inputs.large is not None
+    matrix = rs.UserItemMatrix.from_scipy(scipy.sparse.load_npz(inputs.large).tocsr())
+    scaling = {"weighting": "binary", "user_scaling": 0.5, "item_scaling": 0.5}
+    rs.factorize(matrix, rank=RANK, **scaling, executor="threads", progress=False).save(inputs.folder / "model")
+    return rs.load_model(inputs.folder / "model")
+
+
+def _child(*arguments: Any) -> tuple[Any, int]:
+    """Run a part of the benchmark in a process of its own; return what it printed and its peak memory."""
+    script = Path(__file__).with_name("recommend_scale.py")
+    command = [sys.executable, str(script), *map(str, arguments)]
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        root = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, _pss(root))
+            time.sleep(_SAMPLES)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    if process.returncode:
+        raise SystemExit(f"{script} failed with {process.returncode}")
+    return json.loads(printed or "null"), peak
+
+
+def _pss(root: psutil.Process) -> int:
+    """Return the proportional set size of a process and its children, in bytes."""
+    total = 0
+    try:
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for each in tree:
+        try:
+            lines = Path(f"/proc/{each.pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it just ended
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def main() -> None:
+    """Run the cases that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--large", type=Path, metavar="MATRIX.npz")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--scale-executor", default="processes")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    args = parser.parse_args()
+    for name in (cases := args.cases or list(CASES)):
+        if name not in CASES:
+            parser.error(f"there is no case {name!r}; the cases are: {', '.join(CASES)}")
+        if (needed := CASES[name][1]) and getattr(args, needed) is None:
+            parser.error(f"case {name!r} needs --{needed}")
+    report = Report(args.json)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        inputs = Inputs(args.large, Path(folder), args.repeats, args.scale_executor)
+        for name in cases:
+            CASES[name][0](report, inputs)
+            report.save()
+    raise SystemExit(report.finish())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Lists of ids as users have them: sequences, columns, frames and files, of one column or of pairs."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.data.matrix import UserItemMatrix
+from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.errors import DataError
+from recscale_dask.io.frames import Columns, read_frame, with_exact_ids
+from recscale_dask.io.places import File, locate
+from recscale_dask.model import Factors
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NAMES = ("user", "item")  # of columns without a header
+_MOST_COLUMNS = 64  # those behind them are not asked for
+_NO_DELIMITER = "\x1f"  # a character that no line of ids has
+_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".ipc": "ipc"}
+
+
+def item_list(model: Factors, given: Any, what: str) -> Any:
+    """Return what `recscale_dask.scoring.request.request` takes as an allow or deny list.
+
+    Parameters
+    ----------
+    model : Factors
+        Its ids tell the header of a text file.
+    given : object
+        Item ids (returned as they are); a frame, or the path of a file, of one column (item ids) or of users
+        and items; `Interactions`; or the `UserItemMatrix` of the model's users and items.
+    what : str
+        Name of the argument, for messages.
+
+    Returns
+    -------
+    sequence of ids, Interactions or None
+
+    Raises
+    ------
+    DataError
+        If a file is missing or malformed, columns cannot be told, or a matrix is of other users or items.
+    """
+    if isinstance(given, UserItemMatrix):
+        return _pairs_of_matrix(model, given, what)
+    if isinstance(given, str | os.PathLike):
+        return _ids_or_pairs(_read_file(model, given, what), what)
+    if hasattr(given, "collect_schema"):  # of Polars, whose lazy frames warn when asked for their columns
+        given = given.lazy().collect()
+    if hasattr(given, "columns") or isinstance(given, pa.RecordBatchReader):
+        return _ids_or_pairs(_read_frame(given, what), what)
+    return given
+
+
+def user_list(model: Factors, given: Any) -> Any:
+    """Return user ids: those in the first column of a file, anything else as it is.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or malformed.
+    """
+    return _read_file(model, given, "users").column(0) if isinstance(given, str | os.PathLike) else given
+
+
+# -- pairs -------------------------------------------------------------------------------------------
+
+
+def _ids_or_pairs(table: pa.Table, what: str) -> pa.ChunkedArray | Interactions:
+    if table.num_columns == 1:
+        return table.column(0)
+    found = _columns(table.column_names, what).find(table.column_names)
+    if table.num_rows:
+        return Interactions.from_arrow(table, user=found.user, item=found.item)
+    nothing, codes = Vocabulary.from_ids([])
+    return Interactions(codes, codes, None, None, nothing, nothing)
+
+
+def _pairs_of_matrix(model: Factors, matrix: UserItemMatrix, what: str) -> Interactions:
+    for kind, theirs, ours in (("users", matrix.users, model.users), ("items", matrix.items, model.items)):
+        if theirs != ours:
+            raise DataError(
+                f"{what} is a matrix that does not belong to this model: its {len(theirs)} {kind} are not the "
+                f"{len(ours)} of the model. Give a frame of users and items instead, which is matched by id."
+            )
+    rows = matrix.to_scipy()
+    users = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
+    return Interactions(users, rows.indices.astype(np.int32), None, None, matrix.users, matrix.items)
+
+
+def _columns(names: list[str], what: str) -> Columns:
+    """Return where users and items are: well-known names, or else the first and second of two columns."""
+    by_name = Columns(value=False, time=False)
+    try:
+        by_name.find(names)
+    except DataError as problem:
+        if len(names) == 2:
+            return Columns(0, 1, False, False)
+        raise DataError(f"{what}: {problem} Or give two columns alone: users, items.") from problem
+    return by_name
+
+
+# -- frames and files ----------------------------------------------------------------------------------
+
+
+def _read_frame(frame: Any, what: str) -> pa.Table:
+    """Return the needed columns of a frame of any library."""
+    is_arrow = isinstance(frame, pa.Table | pa.RecordBatch | pa.RecordBatchReader)
+    names = frame.schema.names if is_arrow else [str(name) for name in frame.columns]
+    if len(names) != 1:
+        return read_frame(frame, _columns(names, what)).table
+    return pa.table(frame.compute() if hasattr(frame, "compute") else frame)
+
+
+def _read_file(model: Factors, place: str | os.PathLike[str], what: str) -> pa.Table:
+    """Return the columns of a file: Parquet, Arrow, CSV and TSV with or without a header, or an id a line."""
+    try:
+        files = locate(place)
+    except DataError as problem:
+        hint = f" For a single id write [{place!r}]." if isinstance(place, str) else ""
+        raise DataError(f"{what}: {problem}{hint}") from problem
+    suffix = os.path.splitext(re.sub(r"\.(gz|bz2|zst|lz4)$", "", files[0].path.lower()))[1]
+    try:
+        if suffix in _FORMATS:
+            import pyarrow.dataset as ds  # here, as it takes longer to import than most of the package
+
+            paths = [file.path for file in files]
+            return ds.dataset(paths, filesystem=files[0].filesystem, format=_FORMATS[suffix]).to_table()
+        return pa.concat_tables([_read_text(model, file, _DELIMITERS.get(suffix, _NO_DELIMITER)) for file in files])
+    except (pa.ArrowException, OSError) as problem:
+        raise DataError(f"{what}: cannot read {place}: {problem}") from problem
+
+
+def _read_text(model: Factors, file: File, delimiter: str) -> pa.Table:
+    """Return the columns of a text file, with ids as integers where that loses nothing.
+
+    The first line of CSV and TSV is a header if nothing in it is a number or an id of the model.
+    """
+    with file.open() as stream:
+        content = stream.read()
+    if not content.strip():
+        return pa.table({"id": pa.array([], pa.string())})
+    lines = delimiter == _NO_DELIMITER
+    table = pacsv.read_csv(
+        pa.BufferReader(content),
+        pacsv.ReadOptions(autogenerate_column_names=True),
+        pacsv.ParseOptions(delimiter=delimiter, quote_char=False if lines else '"'),
+        pacsv.ConvertOptions(column_types={f"f{column}": pa.string() for column in range(_MOST_COLUMNS)}),
+    )
+    if lines:
+        ids = pc.utf8_trim_whitespace(table.column(0))
+        return with_exact_ids(pa.table({"id": ids.filter(pc.not_equal(ids, ""))}), ["id"])
+    first = [str(column[0]) for column in table.columns]
+    if any(_is_number(cell) or _is_known(model, cell) for cell in first):
+        table = table.rename_columns([*_NAMES, *table.column_names[len(_NAMES) :]][: table.num_columns])
+    else:
+        table = table.slice(1).rename_columns(first)
+    return with_exact_ids(table, [name for name in table.column_names if table.column_names.count(name) == 1])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_known(model: Factors, text: str) -> bool:
+    texts = [each for each in (model.users, model.items) if pa.types.is_string(each.ids.type)]
+    return any(int(each.codes([text], missing="ignore")[0]) >= 0 for each in texts)

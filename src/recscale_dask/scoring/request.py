@@ -1,0 +1,127 @@
+"""What a user asks of a model: which users get how many of which items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.checks import whole_number
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.errors import OptionError
+from recscale_dask.model import Factors, SeenItems
+from recscale_dask.scoring.filters import Unknown, candidate_codes, chosen_users, known_codes, lists_of_users
+
+BATCH_USERS = 8192
+"""Users per job at most; fixed, so that partitions of written recommendations are the same everywhere.
+
+Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/recommend_to.py.
+"""
+
+_BATCH_ROWS = 1 << 20  # rows per job at most, for a large k
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecommendRequest:
+    """Which users get which items.
+
+    Attributes
+    ----------
+    users : ndarray of int32, shape (n,)
+        User codes, in the order of the answer.
+    items : ndarray of int32, shape (n_candidates,) or None
+        Item codes that may be recommended, ascending; None is all.
+    k : int
+        Items per user at most.
+    exclude_seen : bool
+        Leave out the items of the training data.
+    allowed, denied : SeenItems of n rows, or None
+        Item codes that each of `users` may get only, or must not get.
+    min_score : float
+        Items with a score below it are left out.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32] | None
+    k: int
+    exclude_seen: bool = True
+    allowed: SeenItems | None = None
+    denied: SeenItems | None = None
+    min_score: float = -np.inf
+
+    @property
+    def batch_users(self) -> int:
+        """Users per job; a function of k alone."""
+        return max(1, min(BATCH_USERS, _BATCH_ROWS // self.k))
+
+    @property
+    def n_batches(self) -> int:
+        """Number of jobs; one, with an empty answer, if there are no users."""
+        return max(1, -(-len(self.users) // self.batch_users))
+
+
+def request(
+    model: Factors,
+    users: Any = None,
+    k: int = 10,
+    *,
+    exclude_seen: bool = True,
+    allow: Any = None,
+    deny: Any = None,
+    min_score: float | None = None,
+    unknown: Unknown = "raise",
+) -> RecommendRequest:
+    """Check what a user asks for and return it in codes.
+
+    Parameters
+    ----------
+    users : sequence of ids, optional
+        By default all.
+    allow, deny : sequence of item ids, or Interactions, optional
+        The same for all users, or the pairs that are allowed only or denied.
+    unknown : {"raise", "skip"}
+        What becomes of ids that the model does not know.
+
+    Raises
+    ------
+    UnknownIdError
+        If a user or item id is not in the model, unless it is to be skipped.
+    DataError
+        If a user is there twice, or no pair belongs to the model.
+    OptionError
+        If k is below 1, or another option is none.
+    """
+    k = whole_number(k, "k")
+    if not isinstance(exclude_seen, bool | np.bool_):
+        raise OptionError(
+            f"exclude_seen is True or False: the model knows its own training data; got a "
+            f"{type(exclude_seen).__name__}. Leave out other interactions with deny=."
+        )
+    codes = chosen_users(model, users, unknown)
+    everyone: dict[str, NDArray[np.int32] | None] = {}
+    by_user: dict[str, SeenItems | None] = {}
+    for what, given in (("allow", allow), ("deny", deny)):
+        pairs = isinstance(given, Interactions)
+        by_user[what] = lists_of_users(model, given, codes, what, unknown) if pairs else None
+        everyone[what] = None if given is None or pairs else known_codes(model.items, given, what, "item", unknown)
+    return RecommendRequest(
+        codes,
+        candidate_codes(model, **everyone),
+        k,
+        bool(exclude_seen),
+        by_user["allow"],
+        by_user["deny"],
+        -np.inf if min_score is None else _number(min_score),
+    )
+
+
+def _number(min_score: Any) -> float:
+    try:
+        number = float(min_score)
+    except (TypeError, ValueError):
+        number = np.nan
+    if np.isnan(number):
+        raise OptionError(f"min_score must be a number; got {min_score!r}")
+    return number
