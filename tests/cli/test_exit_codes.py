@@ -69,7 +69,7 @@ def test_other_errors_are_one_sentence_too(recscale, monkeypatch, error: BaseExc
 
 def test_a_fit_that_does_not_converge_is_done_with_a_warning(recscale, tmp_path: Path) -> None:
     pq.write_table(pa.table(planted_tastes(1500, 600, 4).columns()), tmp_path / "large.parquet")
-    options = ("--rank", 32, "--tol", 1e-12, "--set", "maxiter=3", "--json")
+    options = ("--rank", 32, "--tol", 1e-12, "--set", "maxiter=3", "--set", "block_size=8", "--json")
     ran = recscale("fit", tmp_path / "large.parquet", "--out", tmp_path / "m", *options)
     assert ran.json()["certificate"]["converged"] is False
     (line,) = ran.err.splitlines()
