@@ -17,12 +17,14 @@ def lists_of(lists):
 
 
 def all_scores(users, items):
-    """Scores are sums in order in float64, rounded once."""
-    scores = np.zeros((len(users), len(items)))
+    """Scores are added up in float64: eight sums of every eighth product, then in halves; rounded once."""
+    sums = np.zeros((8, len(users), len(items)))
     for j in range(users.shape[1]):
-        scores += users[:, j, None].astype(np.float64) * items[:, j].astype(np.float64)
+        sums[j % 8] += users[:, j, None].astype(np.float64) * items[:, j].astype(np.float64)
+    for half in (4, 2, 1):
+        sums = sums[:half] + sums[half : 2 * half]
     with np.errstate(over="ignore"):
-        return scores.astype(np.float32)
+        return sums[0].astype(np.float32)
 
 
 def brute_force(users, items, k, excluded=None, allowed=None, min_score=-np.inf):

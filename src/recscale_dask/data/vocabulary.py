@@ -19,6 +19,8 @@ from recscale_dask.types import Codes, IntArray
 MAX_IDS = 2**31 - 1
 """Codes are int32; no vocabulary is larger."""
 
+_PIECE = 1 << 16  # ids that are looked up in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
@@ -118,9 +120,13 @@ class Vocabulary:
 
     def _codes(self, column: pa.ChunkedArray) -> Codes:
         if self._first is not None and _fits_int64(column.type):
-            numbers = column.cast(pa.int64()).to_numpy()
-            known = (numbers >= self._first) & (numbers < self._first + len(self))
-            return np.where(known, numbers - self._first, -1).astype(np.int32)
+            gapless = np.empty(len(column), np.int32)
+            for start in range(0, len(column), _PIECE):
+                numbers = column.slice(start, _PIECE).cast(pa.int64()).to_numpy()
+                places = numbers - np.int64(self._first)  # wraps around far below the first
+                known = places.view(np.uint64) < len(self)
+                gapless[start : start + _PIECE] = np.where(known, places, -1)
+            return gapless
         found = pc.index_in(*_comparable(column, self.ids))
         codes: Codes = pc.fill_null(found, -1).to_numpy().astype(np.int32, copy=False)
         return codes

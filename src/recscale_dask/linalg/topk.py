@@ -1,7 +1,7 @@
 """Scores of pairs, and the best of some pairs: the one definition that all else has to agree with.
 
-The score of a pair is the sum of the products of its factors, in order, in float64, rounded to float32
-(`dot`). Better is a higher score, then a lower code.
+The score of a pair is the product of its factors in float64, added up in the order of `recscale_dask.linalg.dots`,
+rounded to float32 (`dot`). Better is a higher score, then a lower code.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.linalg.dots import dot_at
 from recscale_dask.linalg.kernels import strict_kernel
 from recscale_dask.linalg.prefetch import LINE_BYTES, prefetch
 
@@ -21,27 +22,7 @@ _AHEAD = 12  # pairs between asking for their factors and using them
 @strict_kernel
 def dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> np.float32:
     """Return the score of one pair of factor rows."""
-    total = 0.0
-    for j in range(len(left)):
-        total += np.float64(left[j]) * np.float64(right[j])
-    return np.float32(total)
-
-
-@strict_kernel
-def _four_dots(
-    left: NDArray[np.float32],
-    rows: tuple[Any, Any, Any, Any],
-    right: NDArray[np.float32],
-    columns: tuple[Any, Any, Any, Any],
-) -> tuple[Any, Any, Any, Any]:
-    """Return four scores: a sum in order waits for each of its additions, and four sums wait together."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for j in range(left.shape[1]):
-        a += np.float64(left[rows[0], j]) * np.float64(right[columns[0], j])
-        b += np.float64(left[rows[1], j]) * np.float64(right[columns[1], j])
-        c += np.float64(left[rows[2], j]) * np.float64(right[columns[2], j])
-        d += np.float64(left[rows[3], j]) * np.float64(right[columns[3], j])
-    return np.float32(a), np.float32(b), np.float32(c), np.float32(d)
+    return np.float32(dot_at(left, 0, right, 0, len(left)))
 
 
 @strict_kernel
@@ -53,12 +34,10 @@ def row_scores(
     out: NDArray[np.float32],
 ) -> None:
     """Write the score of one of the rows and ``factors[codes[i]]`` to ``out[i]``."""
-    n = len(codes)
-    for i in range(0, n - 3, 4):
-        four = codes[i], codes[i + 1], codes[i + 2], codes[i + 3]
-        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(rows, (row, row, row, row), factors, four)
-    for i in range(n - n % 4, n):
-        out[i] = dot(rows[row], factors[codes[i]])
+    rank = rows.shape[1]
+    flat_rows, flat_factors = rows.reshape(-1), factors.reshape(-1)
+    for i in range(len(codes)):
+        out[i] = np.float32(dot_at(flat_rows, row * rank, flat_factors, codes[i] * rank, rank))
 
 
 @strict_kernel
@@ -72,16 +51,12 @@ def pair_scores(
     """Write the score of ``users[user_codes[i]]`` and ``items[item_codes[i]]`` to ``out[i]``."""
     n, rank = len(out), users.shape[1]
     flat_users, flat_items = users.reshape(-1), items.reshape(-1)
-    for i in range(0, n - 3, 4):
-        for ahead in range(i + _AHEAD, min(i + _AHEAD + 4, n)):
-            for j in range(0, rank, _LINE):
-                prefetch(flat_users, user_codes[ahead] * rank + j)
-                prefetch(flat_items, item_codes[ahead] * rank + j)
-        four_users = user_codes[i], user_codes[i + 1], user_codes[i + 2], user_codes[i + 3]
-        four_items = item_codes[i], item_codes[i + 1], item_codes[i + 2], item_codes[i + 3]
-        out[i], out[i + 1], out[i + 2], out[i + 3] = _four_dots(users, four_users, items, four_items)
-    for i in range(n - n % 4, n):
-        out[i] = dot(users[user_codes[i]], items[item_codes[i]])
+    for i in range(n):
+        ahead = min(i + _AHEAD, n - 1)
+        for j in range(0, rank, _LINE):
+            prefetch(flat_users, user_codes[ahead] * rank + j)
+            prefetch(flat_items, item_codes[ahead] * rank + j)
+        out[i] = np.float32(dot_at(flat_users, user_codes[i] * rank, flat_items, item_codes[i] * rank, rank))
 
 
 @strict_kernel

@@ -46,7 +46,10 @@ def score_pairs(
         label="score",
         observer=observer,
     )
-    return np.concatenate([np.zeros(0, np.float32), *scores])
+    together = np.empty(len(users), np.float32)
+    for batch, part in zip(batches, scores, strict=True):
+        together[batch] = part
+    return together
 
 
 def _needed(factors: NDArray[np.float32], codes: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
