@@ -14,7 +14,7 @@ from recscale_dask.errors import OptionError
 from recscale_dask.model import Factors, SeenItems
 from recscale_dask.scoring.filters import Unknown, candidate_codes, chosen_users, known_codes, lists_of_users
 
-BATCH_USERS = 8192
+BATCH_USERS = 12_288
 """Users per job at most; fixed, so that partitions of written recommendations are the same everywhere.
 
 Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/recommend_to.py.

@@ -1,8 +1,7 @@
 """The executor for Apache Spark.
 
-As many jobs as there are cores make one Spark job with a partition for each, and two such batches are
-on their way at a time: the second keeps the cores busy while the first waits for its slowest. A Spark
-job costs some 10 ms on the driver, too much to have one for each of ours.
+Twice as many jobs as there are cores make one Spark job, with a partition for each core. A Spark job takes some 10 ms
+of a core on the driver and as much on the way, too much to have one for each of ours, or for each round of them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,7 +116,7 @@ class SparkExecutor(Executor):
         self._pool: ThreadPoolExecutor | None = None
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[SparkBroadcast] = weakref.WeakSet()
-        self._rdds: dict[int, RDD[int]] = {}
+        self._rdds: dict[tuple[int, int], RDD[int]] = {}
         self._cores = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
@@ -128,7 +127,7 @@ class SparkExecutor(Executor):
         context = self._find_context()
         self._context = context
         self._cores = 0.0, 1
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="recscale-spark")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="recscale-spark")
         self._undo.callback(self._pool.shutdown)
         if not is_local(context.master):
             self._wait_for_workers(context)
@@ -205,37 +204,32 @@ class SparkExecutor(Executor):
         call = _Call(context, self._numbered, task, self._exchange)
         assert self._pool is not None
         jobs = iter(jobs)
-        running: dict[Future[list[Outcome]], int] = {}
+        running: Future[list[Outcome]] | None = None
         try:
-            more = True
             while True:
-                size = self.parallelism
-                while more and sum(running.values()) <= size:
-                    batch = _Batch()
-                    for job in itertools.islice(jobs, size):
-                        try:
-                            batch.add(job, task, constants)
-                        except Exception as error:
-                            yield _unportable(job.index, error)
-                    more = bool(batch.taken)
-                    if batch.jobs:
-                        running[self._pool.submit(call.run, batch)] = len(batch.jobs)
-                if not running:
+                batch = _Batch()
+                for job in itertools.islice(jobs, 2 * self.parallelism):
+                    try:
+                        batch.add(job, task, constants)
+                    except Exception as error:
+                        yield _unportable(job.index, error)
+                if not batch.taken:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    del running[future]
-                    yield from future.result()
+                if batch.jobs:
+                    running = self._pool.submit(call.run, batch)
+                    yield from running.result()
         finally:
             call.closed.set()
-            if running:
+            if running is not None and not running.done():
                 with suppress(Exception):  # Spark itself may be what failed
                     self._opened().cancelJobGroup(call.group)
 
-    def _numbered(self, n_partitions: int) -> RDD[int]:
-        """Return an RDD of the numbers up to `n_partitions`, each a partition; making one takes some milliseconds."""
-        if n_partitions not in self._rdds:
-            self._rdds[n_partitions] = self._opened().parallelize(range(n_partitions), n_partitions)
-        return self._rdds[n_partitions]
+    def _numbered(self, n_jobs: int) -> RDD[int]:
+        """Return an RDD of the numbers up to `n_jobs`, a partition a core; making one takes some milliseconds."""
+        cut = n_jobs, min(n_jobs, self.parallelism)
+        if cut not in self._rdds:
+            self._rdds[cut] = self._opened().parallelize(range(n_jobs), cut[1])
+        return self._rdds[cut]
 
     def _opened(self) -> SparkContext:
         if self._context is None:
@@ -277,7 +271,7 @@ class _Batch:
 
 
 class _Call:
-    """The Spark jobs of one task; `numbered` gives an RDD with one number in each of its partitions."""
+    """The Spark jobs of one task; `numbered` gives an RDD of as many numbers as there are jobs."""
 
     def __init__(
         self, context: SparkContext, numbered: Callable[[int], RDD[int]], task: Task, exchange: Exchange | None
