@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.execution.contract import Executor
-from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.portable import read_only
-from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.topk_candidates import Candidates, prepare_candidates
 from recscale_dask.linalg.topk_search import Filters, block_shape, search
 from recscale_dask.model import SeenItems
@@ -111,19 +107,3 @@ def top_k(query: TopKQuery, *, candidates: Candidates | NDArray[np.float32]) -> 
         scored = int(search(rows, filters, candidates, n_slots, capacity, codes, scores, counts))
     filled = np.arange(k) < counts[:, None]
     return TopK(query.rows, counts, codes[filled], scores[filled], scored)
-
-
-def run_top_k(
-    executor: Executor,
-    queries: Iterable[TopKQuery],
-    candidates: Candidates | NDArray[np.float32],
-    *,
-    total: int | None = None,
-    label: str = "top-k",
-    observer: Observer = ignore,
-) -> Iterator[TopK]:
-    """Yield the answer to each query, in order, computed on an executor; candidates are prepared and sent once."""
-    if not isinstance(candidates, Candidates):
-        candidates = prepare_candidates(candidates)
-    constants = {"candidates": candidates}
-    return map_blocks(executor, top_k, queries, constants, label=label, total=total, observer=observer)
