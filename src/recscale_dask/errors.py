@@ -25,6 +25,10 @@ class ModelFormatError(RecscaleError):
     """A folder that is not a model, or is truncated, altered, or of a newer format."""
 
 
+class StoreError(RecscaleError):
+    """A folder that is not a matrix store, or is cut short, altered, of a newer format, or in use by another writer."""
+
+
 class OutputError(RecscaleError):
     """An output path that exists already or cannot be written."""
 

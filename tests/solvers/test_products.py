@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from recscale_dask.data.blocks import cut
 from recscale_dask.data.dense import DenseBlock
 from recscale_dask.execution.exchange import Exchange
-from recscale_dask.execution.portable import fold_tree, single_threaded_blas
+from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.linalg.kernels import from_tiles, to_tiles
 from recscale_dask.solvers.products import (
     BlockWithRows,
@@ -17,6 +17,7 @@ from recscale_dask.solvers.products import (
     transpose_product,
     whole_gram,
 )
+from recscale_dask.tree import fold_tree
 
 KINDS = ["sparse", "dense"]
 SHAPES = [(40, 25), (25, 40), (1, 6), (6, 1), (0, 4), (2500, 30)]  # the last one has three slabs

@@ -19,9 +19,10 @@ import pytest
 from recscale_dask.errors import ExecutorUnavailable, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.exchange import Exchange
-from recscale_dask.execution.portable import dump_bytes, fold_tree, run_job
+from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.execution.serial import LocalBroadcast, SerialExecutor
 from recscale_dask.testing import ExecutorContract
+from recscale_dask.tree import fold_tree
 from recscale_dask.types import Combine, Task
 
 Constants = Mapping[str, Broadcast]

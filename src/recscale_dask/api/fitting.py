@@ -188,7 +188,7 @@ def as_rows(matrix: Any) -> UserItemMatrix | DenseMatrix:
         # What was made of sparse chunks with no word about it is known only now.
         with suppress(SparseChunkError):
             return DenseMatrix.from_dask_array(matrix).loaded()
-    return as_matrix(matrix).loaded()
+    return as_matrix(matrix).ready()
 
 
 def _is_dask(matrix: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.data.blocks import Block, balanced_bounds, cut
 from recscale_dask.data.sparse import clean_csr
+from recscale_dask.data.stored_block import StoredBlock
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError
 from recscale_dask.types import Recipe
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 class UserItemMatrix:
     """Users by items as sparse row blocks, each a small recipe that loads where it is needed.
 
-    Made by `from_interactions`, `from_scipy` or `from_dask_array`.
+    Made by `from_interactions`, `from_scipy`, `from_dask_array` or `open`.
 
     Attributes
     ----------
@@ -42,6 +44,10 @@ class UserItemMatrix:
         Number of stored values.
     dtype : numpy.dtype
         float32 or float64.
+    store : str or None
+        Path or URL of the store that the blocks are read from each time; None if they are in memory.
+    fingerprint : str or None
+        SHA-256 (hex) of structure and values, as far as it is known: a store has it in its manifest.
     """
 
     sources: tuple[Recipe[Block], ...]
@@ -50,6 +56,8 @@ class UserItemMatrix:
     items: Vocabulary
     nnz: int
     dtype: np.dtype[Any]
+    store: str | None = None
+    fingerprint: str | None = None
 
     @classmethod
     def from_interactions(
@@ -125,10 +133,51 @@ class UserItemMatrix:
         bounds = balanced_bounds(rows.indptr)
         return cls(cut(rows, bounds), bounds, users, items, int(rows.nnz), rows.dtype)
 
+    @classmethod
+    def open(cls, store: str | os.PathLike[str]) -> UserItemMatrix:
+        """Open a store that `save` or ``recscale ingest`` wrote; its blocks stay on disk.
+
+        Parameters
+        ----------
+        store : path or URL
+            The folder, on this machine or any file system that fsspec knows.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, no store, cut short, altered, or of a newer format.
+        """
+        from recscale_dask.data.store import read_store
+
+        return cls(*read_store(store))
+
+    def save(self, store: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the matrix to a store: a folder of Arrow files that appears whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the path exists (and `overwrite` is false), is something else than a store, or cannot be written.
+        """
+        from recscale_dask.data.store_writer import write_store
+
+        write_store(store, self.sources, self.users, self.items, overwrite=overwrite)
+
+    def verify(self) -> None:
+        """Read the blocks of a store, and raise a StoreError naming the first that is not what was written."""
+        for source in self.sources:
+            if isinstance(source, StoredBlock):
+                source.verify()
+
     @property
     def shape(self) -> tuple[int, int]:
         """Number of users and of items."""
         return len(self.users), len(self.items)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the blocks are read from a store each time they are used."""
+        return self.store is not None
 
     @property
     def n_blocks(self) -> int:
@@ -165,13 +214,19 @@ class UserItemMatrix:
 
         lazy = [source for source in self.sources if isinstance(source, DaskBlock)]
         together = len(lazy) == len(self.sources)
-        return replace(self, sources=load_together(lazy) if together else tuple(each.load() for each in self.sources))
+        sources = load_together(lazy) if together else tuple(each.load() for each in self.sources)
+        return replace(self, sources=sources, store=None)
+
+    def ready(self) -> UserItemMatrix:
+        """Return the matrix for many reads of its blocks: as it is if they are in a store, else in memory."""
+        return self if self.is_stored else self.loaded()
 
     def transformed(self, transform: Transform) -> UserItemMatrix:
         """Return the matrix with a weighting and scaling that is applied block by block on loading."""
         from recscale_dask.data.weighting import TransformedBlock
 
-        return replace(self, sources=tuple(TransformedBlock(source, transform) for source in self.sources))
+        sources = tuple(TransformedBlock(source, transform) for source in self.sources)
+        return replace(self, sources=sources, fingerprint=None)
 
     def __repr__(self) -> str:
         n_users, n_items = self.shape

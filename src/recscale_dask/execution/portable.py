@@ -17,6 +17,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from recscale_dask.execution.contract import Job, Outcome
+from recscale_dask.tree import fold_tree
 from recscale_dask.types import Combine, Task
 
 _ALIGNMENT = 64  # a cache line, so that kernels read mapped arrays as fast as allocated ones
@@ -133,29 +134,6 @@ def add(left: Any, right: Any) -> Any:
         if isinstance(left, np.ndarray) and left.ndim and left.flags.writeable and like == (left.dtype, left.shape):
             return np.add(left, right, out=left)
         return left + right
-
-
-def fold_tree(results: Iterator[Any], combine: Combine) -> Any:
-    """Combine results in a balanced binary tree over their positions, holding few at a time.
-
-    Level by level, neighbours are combined in pairs and an odd last one moves up; so every run of
-    ``2**j`` results that starts at a multiple of ``2**j`` is one node, whoever computes it. That is
-    what makes sums equal bit for bit on any number of workers.
-    """
-    # A stack of (level, value), like a binary counter: at most log2(n) partial sums live at once.
-    stack: list[tuple[int, Any]] = []
-    for value in results:
-        level = 0
-        while stack and stack[-1][0] == level:
-            value = combine(stack.pop()[1], value)
-            level += 1
-        stack.append((level, value))
-    if not stack:
-        raise ValueError("fold_tree needs at least one result")
-    _, total = stack.pop()
-    while stack:
-        total = combine(stack.pop()[1], total)
-    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Any
 from recscale_dask.errors import BlockFailed, IncompleteRun, TaskNotPortable, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Executor, Job, Outcome
 from recscale_dask.execution.events import BlockDone, Observer, RunFinished, RunStarted, ignore
-from recscale_dask.execution.portable import CombinePartials, FoldTask, Partial, add, fold_tree
+from recscale_dask.execution.portable import CombinePartials, FoldTask, Partial, add
+from recscale_dask.tree import fold_tree
 from recscale_dask.types import Combine, Task
 
 RETRIES = 2

@@ -6,8 +6,6 @@ every file, so a truncated or altered model is refused.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,13 +17,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recscale_dask.atomic import written_beside
-from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
 from recscale_dask.errors import ModelFormatError, OutputError
+from recscale_dask.manifest import FolderKind, file_entry
 from recscale_dask.model import Certificate, Factors, SeenItems
 
 FORMAT = 1
-_KIND = "recscale_dask model"
-_MANIFEST = "manifest.json"
+_MODEL = FolderKind(
+    noun="model",
+    format=FORMAT,
+    given_by="Give the folder that `recscale fit --out` or `model.save` wrote.",
+    again="Fit and save it again.",
+    error=ModelFormatError,
+)
 _TRAINING = "training_"  # of names of files; models that were saved before there were any hold none
 
 
@@ -38,7 +42,7 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         If the path exists (and `overwrite` is false), is something else than a model, or cannot be written.
     """
     folder = Path(path)
-    if overwrite and folder.exists() and not _is_model(folder):
+    if overwrite and folder.exists() and not _MODEL.is_at(folder):
         raise OutputError(f"{folder} exists and is not a model, so it is not overwritten. Choose another path.")
     arrays: dict[str, Any] = {
         "user_factors": model.user_factors,
@@ -55,31 +59,20 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
         for name, vocabulary in (("users", model.users), ("items", model.items)):
-            table = pa.table({"id": vocabulary.ids})
-            with (
-                pa.OSFile(str(folder / f"{name}.arrow"), "wb") as file,
-                pa.ipc.new_file(file, table.schema) as writer,
-            ):
-                writer.write_table(table)
-        files = {
-            each.name: {"bytes": each.stat().st_size, "sha256": _sha256(each)} for each in sorted(folder.iterdir())
-        }
+            write_arrow(folder / f"{name}.arrow", {"id": vocabulary.ids})
         certificate = None
         if model.certificate is not None:
             certificate = {"tol": model.certificate.tol, "passes": model.certificate.passes}
-        manifest = {
-            "kind": _KIND,
-            "format": FORMAT,
+        fields = {
             "n_users": len(model.users),
             "n_items": len(model.items),
             "rank": model.rank,
             "certificate": certificate,
             "provenance": dict(model.provenance),
             "fingerprint": model.fingerprint,
-            "files": files,
+            "files": {each.name: file_entry(each) for each in sorted(folder.iterdir())},
         }
-        manifest["sha256"] = _manifest_sha256(manifest)
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _MODEL.write(folder, fields)
 
 
 def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Factors, *, verify: bool = True) -> Factors:
@@ -100,9 +93,9 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         If the folder is missing, no model, truncated, altered, or of a newer format.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
+    manifest = _MODEL.read(folder)
     for name, entry in manifest["files"].items():
-        _check_file(folder / name, entry, verify)
+        _MODEL.check_file(folder / name, entry, verify=verify)
 
     def array(name: str) -> Any:
         return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -117,8 +110,8 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
             array("user_factors"),
             array("item_factors"),
             array("singular_values"),
-            _read_vocabulary(folder / "users.arrow"),
-            _read_vocabulary(folder / "items.arrow"),
+            read_vocabulary(folder / "users.arrow"),
+            read_vocabulary(folder / "items.arrow"),
             SeenItems(array("seen_indptr"), array("seen_indices")),
             certificate,
             manifest["provenance"],
@@ -162,61 +155,6 @@ class ModelFiles:
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
                 "driver read it themselves: load it from a folder that all of them see."
             )
-        if _read_manifest(self.folder)["sha256"] != self.manifest_sha256:
+        if _MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
         return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.exists():
-        raise ModelFormatError(f"there is no model at {folder}")
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFormatError(
-            f"{folder} is not a model: it has no readable {_MANIFEST} ({error}). Give the folder that "
-            "`recscale fit --out` or `model.save` wrote."
-        ) from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
-        raise ModelFormatError(f"{folder} is not a model of recscale_dask: its {_MANIFEST} is of something else")
-    if not isinstance(manifest.get("format"), int) or manifest["format"] > FORMAT:
-        raise ModelFormatError(
-            f"{folder} has model format {manifest.get('format')}; this recscale_dask reads up to {FORMAT}. "
-            "Upgrade with: pip install -U recscale-dask"
-        )
-    if manifest.get("sha256") != _manifest_sha256(manifest):
-        raise ModelFormatError(f"{folder} is not a whole model: its {_MANIFEST} was altered. Fit and save it again.")
-    return manifest
-
-
-def _is_model(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["kind"] == _KIND)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _manifest_sha256(manifest: dict[str, Any]) -> str:
-    """Return the SHA-256 of all of a manifest but its own."""
-    rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _check_file(path: Path, entry: dict[str, Any], verify: bool) -> None:
-    if not path.is_file():
-        raise ModelFormatError(f"{path} is missing from the model. Fit and save it again.")
-    size = path.stat().st_size
-    if size != entry["bytes"]:
-        raise ModelFormatError(f"{path} has {size} bytes, not {entry['bytes']}: it was truncated or altered.")
-    if verify and _sha256(path) != entry["sha256"]:
-        raise ModelFormatError(f"{path} was altered after the model was saved: its SHA-256 differs.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_vocabulary(path: Path) -> Vocabulary:
-    with pa.memory_map(str(path)) as file:
-        return Vocabulary(pa.ipc.open_file(file).read_all().column("id").combine_chunks())

@@ -61,7 +61,7 @@ class PopularitySolver(Solver):
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return a factor of ones for users and of counts for items."""
-        matrix = problem.matrix.loaded()
+        matrix = problem.matrix.ready()
         with SerialExecutor() as here:
             summary = fold_blocks(here, summarize, matrix.sources, combine=operator.add)
         counts = summary.counts.astype(np.float64)

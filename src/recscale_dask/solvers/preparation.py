@@ -21,12 +21,13 @@ from recscale_dask.data.weighting import (
     row_sums,
     summarize,
 )
-from recscale_dask.errors import OptionError
+from recscale_dask.errors import OptionError, StoreError
 from recscale_dask.execution.contract import Executor
-from recscale_dask.execution.portable import add, fold_tree
+from recscale_dask.execution.portable import add
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
+from recscale_dask.tree import fold_tree
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,10 +73,18 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         If there is no such weighting, or an exponent is not finite.
     DataError
         If values do not suit the weighting or scaling.
+    StoreError
+        If a store does not hold what its manifest says.
     """
     check_preparation(weighting, user_scaling, item_scaling)
     with reading_executor(matrix) as executor:
         summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
+        if matrix.fingerprint not in (None, summary.digest.hex()):
+            matrix.verify()
+            raise StoreError(
+                "the blocks are not those of the store that the matrix was opened from: it was altered. "
+                "Open it again, or ingest the data again."
+            )
         weigh = Transform(weighting, summary)
         user_unscale = item_unscale = item_scale = None
         if user_scaling or item_scaling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -117,7 +118,7 @@ class SVDSolver(Solver):
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return factors that approximate the weighted matrix; scaling is undone."""
         self.check(problem)
-        matrix = problem.matrix.loaded()
+        matrix = problem.matrix.ready()
         prepared = prepare(matrix, problem.weighting, problem.user_scaling, problem.item_scaling)
         found = singular_triplets(
             prepared.matrix,
@@ -262,7 +263,9 @@ def singular_triplets(
             start = None if start is None else _images(matrix, start)
             matrix, center = matrix.transposed(), _swapped(center)
         stored_bytes = matrix.nnz * (4 + matrix.dtype.itemsize) + 8 * matrix.shape[0]
-        with placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes) as blocks:
+        stored = isinstance(matrix, UserItemMatrix) and matrix.is_stored  # then workers read them, pass by pass
+        placed = placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes)
+        with nullcontext(matrix.sources) if stored else placed as blocks:
             operator = BlockOperator(executor, blocks, matrix, observer)
             operator.subtract(center)
             found = _Engine(operator, algebra, plan, double, k, tol, limit, np.random.default_rng(seed), observer).run(

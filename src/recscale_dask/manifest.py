@@ -1,0 +1,123 @@
+"""Manifests of folders that we write: a JSON file that says what is in there, of which format, and by which hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recscale_dask.errors import RecscaleError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderKind:
+    """What a folder can be, and what is said when it is not.
+
+    Attributes
+    ----------
+    noun : str
+        What it is called: "model", "store".
+    format : int
+        The newest format that this version reads, and the one it writes.
+    given_by : str
+        What to give instead of a folder that is something else, as a sentence.
+    again : str
+        How to make a damaged one anew, as a sentence.
+    error : type
+        Raised of all that is wrong.
+    """
+
+    noun: str
+    format: int
+    given_by: str
+    again: str
+    error: type[RecscaleError]
+
+    @property
+    def _kind(self) -> str:
+        return f"recscale_dask {self.noun}"
+
+    def dump(self, fields: dict[str, Any]) -> str:
+        """Return the text of a manifest with these fields, which are plain JSON values."""
+        manifest = {"kind": self._kind, "format": self.format, **fields}
+        return json.dumps({**manifest, "sha256": _sha256_of(manifest)}, indent=2) + "\n"
+
+    def write(self, folder: Path, fields: dict[str, Any]) -> None:
+        """Write the manifest of a folder."""
+        (folder / MANIFEST).write_text(self.dump(fields), encoding="utf-8")
+
+    def read(self, folder: Path) -> dict[str, Any]:
+        """Return the manifest of a folder, checked.
+
+        Raises
+        ------
+        RecscaleError
+            Of the kind's type, if the folder is missing, something else, altered, or of a newer format.
+        """
+        if not folder.exists():
+            raise self.error(f"there is no {self.noun} at {folder}")
+        try:
+            text = (folder / MANIFEST).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise self._other(folder, error) from error
+        return self.parse(text, folder)
+
+    def parse(self, text: str, where: object) -> dict[str, Any]:
+        """Return a manifest from its text, checked; see `read`."""
+        try:
+            manifest = json.loads(text)
+        except ValueError as error:
+            raise self._other(where, error) from error
+        if not isinstance(manifest, dict) or manifest.get("kind") != self._kind:
+            raise self.error(
+                f"{where} is not a {self.noun} of recscale_dask: its {MANIFEST} is of something else. {self.given_by}"
+            )
+        if not isinstance(manifest.get("format"), int) or manifest["format"] > self.format:
+            raise self.error(
+                f"{where} has {self.noun} format {manifest.get('format')}; this recscale_dask reads up to "
+                f"{self.format}. Upgrade with: pip install -U recscale-dask"
+            )
+        if manifest.get("sha256") != _sha256_of({name: manifest[name] for name in manifest if name != "sha256"}):
+            raise self.error(f"{where} is not a whole {self.noun}: its {MANIFEST} was altered. {self.again}")
+        return manifest
+
+    def is_at(self, folder: Path) -> bool:
+        """Return whether a folder has a manifest of this kind, of whatever format."""
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return bool(manifest["kind"] == self._kind)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def check_file(self, path: Path, entry: dict[str, Any], *, verify: bool) -> None:
+        """Raise an error unless a file has the size, and if `verify` the hash, of its `file_entry`."""
+        if not path.is_file():
+            raise self.error(f"{path} is missing from the {self.noun}. {self.again}")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise self.error(
+                f"{path} has {size} bytes, not {entry['bytes']}: it was truncated or altered. {self.again}"
+            )
+        if verify and _file_sha256(path) != entry["sha256"]:
+            raise self.error(f"{path} was altered after the {self.noun} was saved: its SHA-256 differs. {self.again}")
+
+    def _other(self, where: object, error: Exception) -> RecscaleError:
+        return self.error(f"{where} is not a {self.noun}: it has no readable {MANIFEST} ({error}). {self.given_by}")
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of a file: its size and its SHA-256."""
+    return {"bytes": path.stat().st_size, "sha256": _file_sha256(path)}
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
