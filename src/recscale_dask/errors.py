@@ -29,6 +29,10 @@ class StoreError(RecscaleError):
     """A folder that is not a matrix store, or is cut short, altered, of a newer format, or in use by another writer."""
 
 
+class CheckpointError(RecscaleError):
+    """A checkpoint that is not whole, of a newer format, or of another fit."""
+
+
 class OutputError(RecscaleError):
     """An output path that exists already or cannot be written."""
 

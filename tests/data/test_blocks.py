@@ -18,7 +18,7 @@ def indptr_of(lengths):
 
 @given(st.lists(st.integers(0, 40_000), min_size=1, max_size=60))
 def test_bounds_cover_all_rows_once(lengths):
-    bounds = balanced_bounds(indptr_of(lengths))
+    bounds = balanced_bounds(indptr_of(lengths), 100)
     assert bounds[0] == 0
     assert bounds[-1] == len(lengths)
     assert (np.diff(bounds) > 0).all()
@@ -27,24 +27,24 @@ def test_bounds_cover_all_rows_once(lengths):
 @given(st.integers(1, 1000), st.integers(1, 2000))
 def test_blocks_of_even_rows_have_about_equal_values(length, n_rows):
     indptr = indptr_of([length] * n_rows)
-    stored = np.diff(indptr[balanced_bounds(indptr)])
+    stored = np.diff(indptr[balanced_bounds(indptr, 100)])
     assert stored.max() - stored.min() <= 2 * length
 
 
 def test_small_matrix_is_one_block_and_a_medium_one_is_cut_for_a_few_workers():
-    assert len(balanced_bounds(indptr_of([10] * 100))) == 2
-    assert len(balanced_bounds(indptr_of([100] * 2000))) - 1 == 3
-    assert len(balanced_bounds(indptr_of([100] * 10_000))) - 1 == 4
-    assert len(balanced_bounds(indptr_of([1000] * 20_000))) - 1 == 10
+    assert len(balanced_bounds(indptr_of([10] * 100), 100)) == 2
+    assert len(balanced_bounds(indptr_of([100] * 2000), 100)) - 1 == 3
+    assert len(balanced_bounds(indptr_of([100] * 10_000), 100)) - 1 == 4
+    assert len(balanced_bounds(indptr_of([1000] * 20_000), 100)) - 1 == 10
 
 
 def test_one_row_with_nearly_all_values_is_not_cut():
-    bounds = balanced_bounds(indptr_of([1, 10_000_000, 1]))
+    bounds = balanced_bounds(indptr_of([1, 10_000_000, 1]), 100)
     assert bounds.tolist() == [0, 2, 3] or bounds.tolist() == [0, 1, 3] or bounds.tolist() == [0, 3]
 
 
 def test_matrix_without_values_or_rows_is_one_block():
-    assert balanced_bounds(indptr_of([0, 0, 0])).tolist() == [0, 3]
+    assert balanced_bounds(indptr_of([0, 0, 0]), 100).tolist() == [0, 3]
 
 
 def test_cut_blocks_put_together_are_the_matrix():

@@ -310,7 +310,7 @@ def test_every_way_to_the_triplets_has_the_same_bytes_everywhere(everywhere, mon
     def whole(*args, **kwargs):
         return replace(plan_svd(*args, **kwargs), method="whole Gram matrix")
 
-    monkeypatch.setattr(svd, "BlockLanczos", lanczos)
+    monkeypatch.setattr(svd_engine, "BlockLanczos", lanczos)
     if "block_size" not in options:
         monkeypatch.setattr(svd, "plan_svd", whole)
     k = 40 if way == "too coarse" else 8

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 _BLOCK_VALUES = 1 << 21  # stored values in a block of a large matrix: 16 MB, some ms of work
+_VALUES_PER_COLUMN = 32  # at least, in a block: a product of one has a row per column, which is cleared and added
 _SMALL_BLOCK_VALUES = 1 << 16  # below this a block is not worth a task
 _SMALL_BLOCKS = 4  # what a small matrix is cut into: work for a few workers, and few partial sums
 
@@ -82,7 +83,7 @@ class Block:
         return sp.csr_array((self.values, self.indices, indptr), shape=(self.n_rows, self.n_columns))
 
 
-def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
+def balanced_bounds(indptr: NDArray[np.int64], n_columns: int) -> NDArray[np.int64]:
     """Return where to cut rows into blocks of about equal stored values.
 
     How many blocks there are follows from the data alone, never from the number of workers: that
@@ -92,6 +93,8 @@ def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
     ----------
     indptr : ndarray of int64, shape (n_rows + 1,)
         Offsets of the rows.
+    n_columns : int
+        Columns of the matrix.
 
     Returns
     -------
@@ -99,15 +102,16 @@ def balanced_bounds(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
         Row bounds, from 0 to n_rows, ascending.
     """
     n_rows, stored = len(indptr) - 1, int(indptr[-1])
-    n_blocks = row_block_count(stored)
+    n_blocks = row_block_count(stored, n_columns)
     targets = np.arange(1, n_blocks) * (stored / n_blocks)
     cuts = np.searchsorted(indptr, targets)
     return np.unique(np.concatenate([[0], cuts, [n_rows]])).astype(np.int64)
 
 
-def row_block_count(stored: int) -> int:
-    """Return into how many blocks a sparse matrix of so many stored values is cut."""
-    return block_count(stored, full=_BLOCK_VALUES, small=_SMALL_BLOCK_VALUES)
+def row_block_count(stored: int, n_columns: int) -> int:
+    """Return into how many blocks a sparse matrix of so many stored values and columns is cut."""
+    full = max(_BLOCK_VALUES, _VALUES_PER_COLUMN * n_columns)
+    return block_count(stored, full=full, small=_SMALL_BLOCK_VALUES)
 
 
 def block_count(values: int, *, full: int, small: int) -> int:

@@ -55,7 +55,7 @@ def blocks_of(
     lengths = np.concatenate([lengths for lengths, _, _ in counts])
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     chunk_starts = np.cumsum([0] + [len(lengths) for lengths, _, _ in counts])
-    bounds = balanced_bounds(indptr)
+    bounds = balanced_bounds(indptr, max(widths))
     sources = []
     for index, (start, stop) in enumerate(pairwise(bounds)):
         first = int(np.searchsorted(chunk_starts, start, side="right")) - 1

@@ -130,7 +130,7 @@ class UserItemMatrix:
 
     @classmethod
     def _from_csr(cls, rows: sp.csr_array, users: Vocabulary, items: Vocabulary) -> UserItemMatrix:
-        bounds = balanced_bounds(rows.indptr)
+        bounds = balanced_bounds(rows.indptr, rows.shape[1])
         return cls(cut(rows, bounds), bounds, users, items, int(rows.nnz), rows.dtype)
 
     @classmethod

@@ -79,11 +79,13 @@ class StoredBlock:
 
 def write_block(block: Block, path: Path) -> None:
     """Write a block to an Arrow file: a row a user, with its code and the lists of its items and values."""
-    offsets = pa.array(block.indptr.astype(np.int32))
+    small = len(block.values) < 2**31
+    lists = pa.ListArray if small else pa.LargeListArray
+    offsets = pa.array(block.indptr.astype(np.int32 if small else np.int64))
     columns = {
         "user": pa.array(np.arange(block.start, block.stop, dtype=np.int32)),
-        "items": pa.ListArray.from_arrays(offsets, pa.array(block.indices)),
-        "values": pa.ListArray.from_arrays(offsets, pa.array(block.values)),
+        "items": lists.from_arrays(offsets, pa.array(block.indices)),
+        "values": lists.from_arrays(offsets, pa.array(block.values)),
     }
     write_arrow(path, columns)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.linalg.prefetch import LINE_BYTES
-from recscale_dask.linalg.sparse_rows import LINES, gram_row, image_row, transpose_row
+from recscale_dask.linalg.sparse_rows import LINES, gram_row, image_row, product_row, transpose_row
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -115,6 +115,28 @@ def image_and_gram(
                 image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place, 1)
             else:
                 image_row(indices, values, indptr[i], indptr[i + 1], source, target, rows, place, LINES)
+
+
+@kernel
+def image(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[Any],
+    basis: NDArray[Any],
+    out: NDArray[Any],
+) -> None:
+    """Write ``A basis`` to `out` of shape (n_rows, n_tiles * tile width); the rest is as in `gram_product`."""
+    width = out.shape[1]
+    rows = out.reshape(-1)
+    narrow = basis.shape[2] * basis.itemsize == LINE_BYTES
+    for tile in range(len(basis)):
+        source = basis[tile]
+        for i in range(len(indptr) - 1):
+            place = i * width + tile * basis.shape[2]
+            if narrow:
+                product_row(indices, values, indptr[i], indptr[i + 1], source, rows, place, 1)
+            else:
+                product_row(indices, values, indptr[i], indptr[i + 1], source, rows, place, LINES)
 
 
 @kernel

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from recscale_dask.linalg.tall import TallAlgebra
 _FEW = 96  # order up to which all Ritz pairs are had in no time
 _MANY = 1000  # order from which on a part of the eigenvectors is had in less time than all
 _DRIFT = 0.6  # power of epsilon: basis vectors so far from orthogonal do no harm yet
+
+_STATE = (
+    *("capacity", "size", "next", "cuts", "restarts", "directions", "near"),
+    *("scale", "to_skip", "removed", "growing", "loss", "growth"),
+)
 
 
 class BlockLanczos:
@@ -92,6 +98,8 @@ class BlockLanczos:
             first[:, : len(lengths)] = start[:, :width] / np.where(lengths > 0, lengths, 1.0)
         first = orthonormalize(algebra, first, self._basis[:, : self._size], scale=0.0, rng=rng).columns
         self._basis[:, self._size : self._size + width] = first
+        self._cuts = [0, self._size, self._size + width]  # columns that came together lie between these
+        self._restarts = 0
         self._next = width  # width of the block behind the first `_size` columns
         self._newest: NDArray[Any] | None = None  # that block by rows, if it is at hand
         self._directions = width  # that the search started from
@@ -146,6 +154,7 @@ class BlockLanczos:
         fresh = self._rng.standard_normal((self._n, count)).astype(self._basis.dtype)
         fresh = orthonormalize(self._algebra, fresh, known, scale=0.0, rng=self._rng).columns
         self._basis[:, end : end + count] = fresh
+        self._cuts.append(end + count)
         self._newest = None
         self._tail = np.pad(self._tail, ((0, count), (0, 0)))
         self._next += count
@@ -186,6 +195,7 @@ class BlockLanczos:
         corner = coupling[old:new]
         self._projected[old:new, old:new] = (corner + corner.T) / 2
         self._algebra.copy(self._basis[:, new : new + width], block)
+        self._cuts.append(new + width)
         self._newest = block
         self._size, self._next, self._tail, self._near = new, width, tail, old
 
@@ -214,6 +224,37 @@ class BlockLanczos:
             self._growth = factor * smallest
             self._to_skip = next((skips for skips in (2, 1) if drift * factor**skips <= limit), 0)
             self._removed = 0 if self._to_skip else 2
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what a search goes on from after a step: plain values, and arrays whose names tell what they hold.
+
+        Columns of the basis are named by where they are, and stay as they are until a restart: who keeps one state
+        after another need not write them again.
+        """
+        values = {name: getattr(self, f"_{name}") for name in _STATE} | {"steps": self.steps}
+        arrays = {
+            f"basis-{self._restarts}-{first}-{last}": self._basis[:, first:last]
+            for first, last in pairwise(self._cuts)
+            if first < last
+        }
+        arrays[f"projected-{self.steps}"] = self._projected[: self._size, : self._size]
+        arrays[f"tail-{self.steps}"] = self._tail
+        arrays[f"values-{self.steps}"] = self._values
+        return values, arrays
+
+    def restore(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state, in a search that was made with the same arguments."""
+        for name in _STATE:
+            setattr(self, f"_{name}", values[name])
+        self.steps = values["steps"]
+        self._basis = np.zeros((self._n, self._capacity), self._basis.dtype, order="F")
+        for first, last in pairwise(self._cuts):
+            if first < last:
+                self._basis[:, first:last] = arrays[f"basis-{self._restarts}-{first}-{last}"]
+        self._projected = np.zeros((self._capacity, self._capacity))
+        self._projected[: self._size, : self._size] = arrays[f"projected-{self.steps}"]
+        self._tail, self._values = arrays[f"tail-{self.steps}"], arrays[f"values-{self.steps}"]
+        self._newest, self._extracted = None, -1
 
     def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the largest Ritz values, descending, and the norm of each one's residual.
@@ -299,5 +340,7 @@ class BlockLanczos:
         self._basis[:, kept.stop : kept.stop + self._next] = newest
         self._projected[:] = 0
         self._projected[range(kept.start, kept.stop), range(kept.start, kept.stop)] = self._values[:keep]
+        self._cuts = [0, self._locked, kept.stop, kept.stop + self._next]
+        self._restarts += 1
         self._size, self._near = kept.stop, self._locked
         self._to_skip, self._removed, self._growing = 0, 0, False

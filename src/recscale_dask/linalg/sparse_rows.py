@@ -150,6 +150,21 @@ def image_row(
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def product_row(
+    typing: Any, indices: Any, values: Any, first: Any, last: Any, basis: Any, rows: Any, offset: Any, lines: Any
+) -> Any:
+    """Write ``a basis`` of the row a to the tile at `offset` of the flat array `rows`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = _Row(context, builder, signature, arguments, lines.literal_value)
+        row.gather(row.data(4))
+        row.store(row.data(5), arguments[6])
+        return context.get_dummy_value()
+
+    return types.void(indices, values, types.intp, types.intp, basis, rows, types.intp, lines), generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def transpose_row(
     typing: Any, indices: Any, values: Any, first: Any, last: Any, rows: Any, offset: Any, out: Any, lines: Any
 ) -> Any:

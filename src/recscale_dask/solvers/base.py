@@ -12,6 +12,7 @@ from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.model import Factors
+from recscale_dask.solvers.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Problem:
         Largest residual allowed, as a fraction of each singular value.
     seed : int
         Of all random numbers.
+    checkpoints : Checkpoints or None
+        Where the state is kept after each pass, if it is.
     """
 
     matrix: UserItemMatrix
@@ -41,6 +44,7 @@ class Problem:
     item_scaling: float = 0.0
     tol: float = 1e-3
     seed: int = 0
+    checkpoints: Checkpoints | None = None
 
 
 class Solver(ABC):

@@ -6,7 +6,7 @@ and a few products of vectors: nothing is densified, and the workers never know 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -26,8 +26,11 @@ from recscale_dask.linalg.tall import Tall
 from recscale_dask.solvers.products import (
     BlockWithRows,
     gram_product,
+    image,
     image_and_gram,
+    image_triangle,
     join_images,
+    join_triangles,
     largest_value,
     sums,
     transpose_product,
@@ -40,6 +43,7 @@ _RANGES = {4: (1e-10, 1e12), 8: (1e-120, 1e140)}
 _WHOLE_RANGE = (1e-20, 1e25)  # of the whole of A'A, which is not squared, and added in float64
 
 _WIDTH = 64  # most columns of a product in float64: more would take memory for nothing
+_PARTIAL_BYTES = 1 << 27  # most of such a product of one block, of which some are in memory at once
 
 CENTERS = ("items", "users", "global")
 """What can be subtracted: the mean of each column, of each row, or of all entries, zeros among them."""
@@ -144,6 +148,13 @@ class BlockOperator:
             back = self._fold(transpose_product, self._with_rows(means[:, None] / size), others[:, None], ", means")
             self.center = Center(means / size, others * size, back[:, 0])
 
+    def resume(self, passes: int, scale: float) -> None:
+        """Go on as after so many passes, with the scale that they led to."""
+        self.passes, self._in_range = passes, self._in_range or passes > 0
+        if self.center is not None:
+            self.center = self.center.divided(self.scale / scale)
+        self.scale = scale
+
     @property
     def removed(self) -> float:
         """Norm of what centring subtracts: rounding is relative to that too, where little is left."""
@@ -188,14 +199,14 @@ class BlockOperator:
     def image_and_gram(self, basis: NDArray[np.float64]) -> tuple[Tall, NDArray[np.float64]]:
         """Return ``A basis`` of shape (n_rows, width), as one array or one per block, and ``A' A basis``.
 
-        In one pass for each `_WIDTH` columns: partial sums of more would take memory for nothing.
+        In as many passes as there are `pieces`.
         """
         width = basis.shape[1]
         back = np.empty_like(basis)
-        joined = np.empty((self.n_rows, width)) if width > _WIDTH else None
+        pieces = list(self.pieces(width))
+        joined = np.empty((self.n_rows, width)) if len(pieces) > 1 else None
         image = [] if joined is None else [joined[i:j] for i, j in pairwise(self._bounds)]
-        for first in range(0, width, _WIDTH):
-            columns = slice(first, min(first + _WIDTH, width))
+        for columns in pieces:
             self.passes += 1
             parts, product = fold_blocks(
                 self._executor,
@@ -222,6 +233,39 @@ class BlockOperator:
             back -= np.outer(a, on_w) + np.outer(w, on_u)
         return image if joined is None else joined, back
 
+    def image(self, basis: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``A basis`` of shape (n_rows, width)."""
+        self.passes += 1
+        parts = map_blocks(
+            self._executor,
+            image,
+            self._blocks,
+            {"basis": self._layout(self._scaled(basis))},
+            label=f"svd pass {self.passes}, left vectors",
+            observer=self._observer,
+        )
+        out = np.concatenate([part[:, : basis.shape[1]] for part in parts])
+        if self.center is not None:
+            out -= np.outer(self.center.rows, self.center.columns @ basis)
+        return out
+
+    def image_triangle(self, basis: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return R of the QR of ``A basis``, shape (width, width), as accurate as that of A basis itself would be."""
+        self.passes += 1
+        rows, columns = np.zeros(self.n_rows), np.zeros(self.n_columns)
+        if self.center is not None:
+            rows, columns = self.center.rows, self.center.columns
+        triangle: NDArray[np.float64] = fold_blocks(
+            self._executor,
+            image_triangle,
+            self._with_rows(rows),
+            {"basis": self._layout(self._scaled(basis)), "along": columns @ basis},
+            combine=join_triangles,
+            label=f"svd pass {self.passes}, certificate of small values",
+            observer=self._observer,
+        )
+        return triangle
+
     def transpose(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``A' rows`` of shape (n_columns, width)."""
         like = np.zeros((self.n_columns, rows.shape[1]))  # for the shape: the rows are what is multiplied
@@ -231,6 +275,12 @@ class BlockOperator:
         if self.center is not None:
             back -= np.outer(self.center.columns, self.center.rows @ rows)
         return back
+
+    def pieces(self, width: int) -> Iterator[slice]:
+        """Yield slices of the columns of a dense matrix in float64, each for one pass."""
+        step = min(_WIDTH, max(16, _PARTIAL_BYTES // (8 * self.n_columns) // 16 * 16))
+        for first in range(0, width, step):
+            yield slice(first, min(first + step, width))
 
     def _fold(self, task: Task, payloads: Sequence[Any], basis: NDArray[Any], what: str) -> NDArray[Any]:
         self.passes += 1

@@ -38,8 +38,8 @@ class PreparedMatrix:
     ----------
     matrix : UserItemMatrix
         Its blocks are transformed as they are loaded.
-    user_unscale, item_unscale : ndarray of float64, shape (n_users,) and (n_items,), or None
-        ``Du^a`` and ``Di^b``: what rows of the factors are multiplied by; None is 1.
+    item_unscale : ndarray of float64, shape (n_items,), or None
+        ``Di^b``: what rows of the item factors are multiplied by; None is 1.
     item_scale : ndarray of float64, shape (n_items,), or None
         ``Di^-b``: what columns of the matrix were multiplied by.
     summary : Summary
@@ -47,7 +47,6 @@ class PreparedMatrix:
     """
 
     matrix: UserItemMatrix
-    user_unscale: NDArray[np.float64] | None
     item_unscale: NDArray[np.float64] | None
     item_scale: NDArray[np.float64] | None
     summary: Summary
@@ -86,19 +85,19 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
                 "Open it again, or ingest the data again."
             )
         weigh = Transform(weighting, summary)
-        user_unscale = item_unscale = item_scale = None
+        item_unscale = item_scale = None
         if user_scaling or item_scaling:
             weighted = [TransformedBlock(source, weigh) for source in matrix.sources]
             sums = list(map_blocks(executor, _degrees, weighted, label="degrees"))
             if user_scaling:
-                user_unscale = power_scale(np.concatenate([rows for rows, _ in sums]), -user_scaling, "user")
+                power_scale(np.concatenate([rows for rows, _ in sums]), user_scaling, "user")  # or an error
             if item_scaling:
                 columns = fold_tree((columns for _, columns in sums), add)
                 item_scale = power_scale(columns, item_scaling, "item")
                 item_unscale = power_scale(columns, -item_scaling, "item")
     if weighting is not None or user_scaling or item_scaling:
         matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
-    return PreparedMatrix(matrix, user_unscale, item_unscale, item_scale, summary)
+    return PreparedMatrix(matrix, item_unscale, item_scale, summary)
 
 
 def reading_executor(matrix: UserItemMatrix) -> Executor:

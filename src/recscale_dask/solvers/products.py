@@ -66,6 +66,41 @@ def image_and_gram(block: RowBlock, *, basis: NDArray[Any]) -> tuple[tuple[NDArr
     return (image,), back
 
 
+def image(block: RowBlock, *, basis: NDArray[Any]) -> NDArray[Any]:
+    """Return ``A basis`` of one block, a row per row of the block; of tiles the columns that fill the last one too."""
+    if isinstance(block, DenseBlock):
+        out = np.empty((block.n_rows, basis.shape[1]), basis.dtype)
+        for slab, values in _slabs(block, basis.dtype):
+            np.matmul(values, basis, out=out[slab])
+        return out
+    n_tiles, _, width = basis.shape
+    out = np.empty((block.n_rows, n_tiles * width), basis.dtype)
+    kernels.image(block.indptr, block.indices, block.values, basis, out)
+    return out
+
+
+def image_triangle(
+    pair: tuple[RowBlock, NDArray[Any]], *, basis: NDArray[Any], along: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return R of the QR of ``A basis - rows along'`` of one block, shape (at most width, width); see `join_triangles`.
+
+    Parameters
+    ----------
+    pair : tuple
+        A block, and its `rows` of a matrix of one column.
+    basis, along : ndarray
+        Of the width of `along`.
+    """
+    block, rows = pair
+    product = image(block, basis=basis)[:, : len(along)]
+    return np.asarray(np.linalg.qr(product - np.outer(rows, along), mode="r"))
+
+
+def join_triangles(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return R of the QR of both, of which these are the Rs (TSQR; Demmel, Grigori, Hoemmen and Langou, 2012)."""
+    return np.asarray(np.linalg.qr(np.concatenate([upper, lower]), mode="r"))
+
+
 def transpose_product(pair: tuple[RowBlock, NDArray[Any]], *, basis: NDArray[Any]) -> NDArray[Any]:
     """Return ``A' rows`` of one block, in the shape and layout of `basis`: a task for `fold_blocks`."""
     block, rows = pair

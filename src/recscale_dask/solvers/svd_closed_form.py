@@ -14,6 +14,7 @@ from recscale_dask.data.weighting import COUNTING, Summary, Transform, power_sca
 from recscale_dask.errors import ModelFormatError
 from recscale_dask.linalg import kernels
 from recscale_dask.model import Factors
+from recscale_dask.solvers.products import image
 
 _SLAB_ROWS = 4096
 
@@ -38,6 +39,21 @@ class FoldedCenter:
     def along(self, block: Block) -> NDArray[np.float64]:
         """Return the r of each row of a weighted and scaled block, shape (n_rows,)."""
         return row_sums(block) / block.n_columns if self.own_mean else np.ones(block.n_rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedRows:
+    """What a fit makes of some rows of its training data.
+
+    Attributes
+    ----------
+    user_factors : ndarray of float32, shape (n_rows, rank), or (n_rows, rank + 1) if centred
+    energy : ndarray of float64, shape (3,)
+        Theirs; see `fitted_energy`.
+    """
+
+    user_factors: NDArray[np.float32]
+    energy: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +134,25 @@ class SVDClosedForm(ClosedForm):
         explained = np.square(inner[:, :rank]) @ self.singular_values
         return FoldedRows((inner * undo[:, None]).astype(np.float32), self._energies(scaled), explained)
 
+    def fitted(self, block: Block, over_root: NDArray[np.float64]) -> FittedRows:
+        """Return the factors of a block of the training data.
+
+        Parameters
+        ----------
+        block : Block
+            Values as they were before weighting.
+        over_root : ndarray of float64, tiles of shape (n_items, rank)
+            ``V / sqrt(s)``, in more digits than the item factors have.
+        """
+        scaled, undo = self._scaled(block)
+        rank = len(self.singular_values)
+        rows = image(scaled, basis=over_root)[:, :rank]
+        if self.center is not None:
+            means = np.outer(self.center.along(scaled), self.center.factors)
+            rows = np.column_stack([rows, np.zeros(len(rows))]) + means
+        energy = _energy(rows[:, :rank], self.singular_values, self._energies(scaled))
+        return FittedRows((rows * undo[:, None]).astype(np.float32), energy)
+
     def energies(self, block: Block) -> NDArray[np.float64]:
         """Return the squared length of each row as it is fitted, shape (n_rows,)."""
         return self._energies(self.scale(self.weigh(block)))
@@ -166,13 +201,27 @@ class SVDClosedForm(ClosedForm):
         return inverse
 
 
-def row_energies(block: Block, *, closed_form: SVDClosedForm) -> NDArray[np.float64]:
-    """Return the energy of each row of a block: a task for `map_blocks`."""
-    return closed_form.energies(block)
+def fitted_rows(block: Block, *, closed_form: SVDClosedForm, over_root: NDArray[np.float64]) -> FittedRows:
+    """Return the factors of the users of a block: a task for `map_blocks`."""
+    return closed_form.fitted(block, over_root)
 
 
-def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], totals: NDArray[np.float64]) -> Energy:
-    """Return the energy of the training rows of an SVD.
+def fitted_energy(parts: NDArray[np.float64], values: NDArray[np.float64]) -> Energy:
+    """Return the energy of all training rows from the sum of `FittedRows.energy`, given the singular values."""
+    total, explained, left_out = parts
+    total = max(total, explained)
+    size = _largest(values) ** 2
+    return Energy(size * total, size * explained, size * min(left_out, explained))
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(values[0]) if len(values) and values[0] > 0 else 1.0
+
+
+def _energy(
+    users: NDArray[np.float64], values: NDArray[np.float64], totals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the energy of some training rows, relative to the largest singular value squared.
 
     Without a row a, A'A is ``V S^2 V' + ... - a a'``. In the space of V and of what V leaves of a, r in size, that
     is a matrix known but for one entry, which is taken as the smallest one possible: that which the
@@ -182,15 +231,20 @@ def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], total
 
     Parameters
     ----------
-    users : ndarray of shape (n_users, rank)
+    users : ndarray of shape (n_rows, rank)
         ``U sqrt(s)``.
     values : ndarray of shape (rank,)
         Singular values s.
-    totals : ndarray of shape (n_users,)
+    totals : ndarray of shape (n_rows,)
         Squared lengths of the rows of A.
+
+    Returns
+    -------
+    ndarray of shape (3,)
+        Total, explained, and explained if each row had been left out.
     """
     positive = values > 0
-    largest = float(values[0]) if positive.any() else 1.0
+    largest = _largest(values)
     s = values[positive] / largest
     explained = left_out = 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # energies of very large values are infinite
@@ -204,9 +258,7 @@ def fitted_energy(users: NDArray[np.float64], values: NDArray[np.float64], total
             outside = np.divide(rest, room, out=np.zeros_like(rest), where=room > 0)
             explained += float(inside.sum())
             left_out += float(np.maximum(totals[slab] - outside, 0.0).sum())
-        total = max(float(totals.sum()), explained)
-    size = largest * largest
-    return Energy(size * total, size * explained, size * min(left_out, explained))
+        return np.array([float(totals.sum()), explained, left_out])
 
 
 def _kept(model: Factors, name: str) -> NDArray[Any]:

@@ -122,7 +122,7 @@ def plan_svd(
     n = min(shape)
     side = "rows" if shape[0] < shape[1] else "columns"
     latency = max(seconds for least, seconds in _PASS_SECONDS.items() if nnz >= least)
-    n_blocks = row_block_count(nnz)
+    n_blocks = row_block_count(nnz, n)
     least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
     widths = (4, 8) if dtype == np.float32 and tol >= least and not double else (8,)
 
