@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.data.blocked_array import BlockedArray, parts_of
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.types import Recipe
@@ -56,18 +57,17 @@ class SeenItems:
     indptr : ndarray of int64, shape (n_users + 1,)
         Where each user's items begin.
     indices : ndarray of int32, shape (n_interactions,)
-        Item codes, ascending within a user.
+        Item codes, ascending within a user. Of a matrix in a store it is a `BlockedArray`.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
 
     @classmethod
-    def of(cls, blocks: Sequence[Recipe[Block]]) -> Self:
-        """Return the structure of a matrix, given its row blocks."""
-        loaded = [block.load() for block in blocks]
-        lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(block.indptr) for block in loaded]])
-        return cls(np.cumsum(lengths), np.concatenate([np.zeros(0, np.int32), *[block.indices for block in loaded]]))
+    def of(cls, blocks: Sequence[Recipe[Block]], *, stored: bool = False) -> Self:
+        """Return the structure of a matrix, given its row blocks; of stored ones the items stay where they are."""
+        lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(block.load().indptr) for block in blocks]])
+        return cls(np.cumsum(lengths), _joined(blocks, "indices", np.dtype(np.int32), stored))
 
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
@@ -99,10 +99,28 @@ class StoredModel(Protocol):
         """
 
 
-def stored_values(blocks: Sequence[Recipe[Block]]) -> NDArray[Any]:
-    """Return the values of a matrix, given its row blocks, in the order of `SeenItems`; one if they are all equal."""
-    values = np.concatenate([np.zeros(0, np.float32), *[block.load().values for block in blocks]])
-    return values[:1].copy() if len(values) and values.min() == values.max() else values
+def stored_values(blocks: Sequence[Recipe[Block]], *, stored: bool = False) -> NDArray[Any]:
+    """Return the values of a matrix, given its row blocks, in the order of `SeenItems`; one if they are all equal.
+
+    Those of stored blocks stay where they are.
+    """
+    first: NDArray[Any] = np.zeros(0, np.float32)
+    for block in blocks:
+        values = block.load().values
+        if not len(values):
+            continue
+        first = first if len(first) else values[:1].copy()
+        if values.min() != first[0] or values.max() != first[0]:
+            return _joined(blocks, "values", values.dtype, stored)
+    return first
+
+
+def _joined(blocks: Sequence[Recipe[Block]], field: str, dtype: np.dtype[Any], stored: bool) -> NDArray[Any]:
+    """Return what all blocks have in a field, one after another."""
+    if not stored:
+        return np.concatenate([np.zeros(0, dtype), *[getattr(block.load(), field) for block in blocks]])
+    sizes = [len(block.load().indices) for block in blocks]
+    return cast(NDArray[Any], BlockedArray(blocks, np.cumsum([0, *sizes]), field, dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +175,7 @@ class Factors:
 
     def factors_sha256(self) -> str:
         """Return the SHA-256 of the little-endian float32 bytes of user factors, then item factors, C order."""
-        return sha256_of(np.asarray(self.user_factors, "<f4"), np.asarray(self.item_factors, "<f4"))
+        return sha256_of(self.user_factors, self.item_factors)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -167,7 +185,7 @@ class Factors:
         """
         if self.stored is not None and self.stored.fingerprint is not None:
             return self.stored.fingerprint
-        seen = sha256_of(np.asarray(self.seen.indptr, "<i8"), np.asarray(self.seen.indices, "<i4"))
+        seen = sha256_of(self.seen.indptr, self.seen.indices)
         parts = [self.factors_sha256(), self.users.fingerprint(), self.items.fingerprint(), seen]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -180,8 +198,9 @@ def consecutive(codes: NDArray[np.int32]) -> bool:
 
 
 def sha256_of(*arrays: NDArray[Any]) -> str:
-    """Return the SHA-256 (hex) of the bytes of arrays, C order, one after another."""
+    """Return the SHA-256 (hex) of the little-endian bytes of arrays, C order, one after another."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
+        for part in parts_of(array):
+            digest.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
 from recscale_dask.linalg.krylov import BlockLanczos
-from recscale_dask.solvers import svd
+from recscale_dask.solvers import svd, svd_engine
 from recscale_dask.solvers.svd import SVDSolver, singular_triplets
 from recscale_dask.solvers.svd_plan import plan_svd
 from recscale_dask.testing.matrices import checkerboard, planted_low_rank

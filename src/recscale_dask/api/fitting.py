@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import time
 from contextlib import suppress
@@ -27,6 +28,7 @@ from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.linalg.tall import transposed
 from recscale_dask.model import Certificate
 from recscale_dask.solvers.base import Problem
+from recscale_dask.solvers.checkpoint import Checkpoints
 from recscale_dask.solvers.svd import singular_triplets
 
 _DENSE = 0.2  # share of non-zero values from which dense products are certainly the faster ones
@@ -43,6 +45,8 @@ def factorize(
     tol: float = 1e-3,
     executor: str | Executor | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool | Observer | None = None,
     **options: Any,
 ) -> FactorModel:
@@ -53,7 +57,7 @@ def factorize(
 
     Parameters
     ----------
-    matrix : UserItemMatrix, Interactions, SciPy sparse, NumPy or Dask array
+    matrix : UserItemMatrix, Interactions, SciPy sparse, NumPy or Dask array, or the path or URL of a store
         Users by items.
     solver : str
         One of `list_solvers`.
@@ -70,6 +74,12 @@ def factorize(
         A name of `list_executors`, an open executor, or None to have one chosen.
     seed : int
         Of all random numbers.
+    checkpoint : path, optional
+        Folder in which the state of the fit is kept after each pass, the last two of them. It is yours to delete
+        when the model is safe.
+    resume : bool
+        Go on from the state in `checkpoint`, if there is one, on any executor; the model has the same bytes as if
+        the fit had not been stopped.
     progress : bool, callable or None
         True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
         every event of `recscale_dask.execution.events`.
@@ -84,6 +94,10 @@ def factorize(
         If a value is not finite, or does not suit the weighting.
     UnknownNameError, ExecutorUnavailable
         If there is no such solver or executor, or it cannot run here.
+    StoreError
+        If a store does not hold what its manifest says.
+    CheckpointError
+        If the state in `checkpoint` is of other data or options, or not whole.
 
     Warns
     -----
@@ -119,6 +133,10 @@ def factorize(
         seed=seed,
     )
     configured.check(problem)
+    if checkpoint is not None:
+        problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
+    elif resume:
+        raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
     request = ExecutorRequest(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
     )
@@ -144,6 +162,11 @@ def factorize(
     return FactorModel.of(dataclasses.replace(factors, provenance=_plain(provenance)))
 
 
+def clear_checkpoints(folder: str | os.PathLike[str]) -> None:
+    """Delete the states that ``factorize(checkpoint=folder)`` left, when the model is safe."""
+    Checkpoints(folder, resume=True).clear()
+
+
 def as_matrix(matrix: Any) -> UserItemMatrix:
     """Return what a user passes as a matrix as a UserItemMatrix.
 
@@ -154,6 +177,8 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
     """
     if isinstance(matrix, UserItemMatrix):
         return matrix
+    if isinstance(matrix, str | os.PathLike):
+        return UserItemMatrix.open(matrix)
     if isinstance(matrix, Interactions):
         return UserItemMatrix.from_interactions(matrix)
     if _is_dask(matrix):
@@ -161,7 +186,7 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
     if is_sparse(matrix) or isinstance(matrix, np.ndarray):
         return UserItemMatrix.from_scipy(matrix)
     raise DataError(
-        f"expected a UserItemMatrix, Interactions, or a SciPy sparse, NumPy or Dask array; got "
+        f"expected a UserItemMatrix, Interactions, a SciPy sparse, NumPy or Dask array, or the path of a store; got "
         f"{type(matrix).__name__}. Tables of ratings go through read_interactions first."
     )
 

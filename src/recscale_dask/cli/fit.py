@@ -25,7 +25,7 @@ class Duplicates(StrEnum):
 
 
 def fit(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL, or a store.")],
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write the model to.")],
     solver: Annotated[str, typer.Option("--solver", help="svd, popularity, or a plugin's.")] = "svd",
     rank: Annotated[int, typer.Option("--rank", help="Number of factors.")] = 64,
@@ -45,6 +45,10 @@ def fit(
     time: options.Time = None,
     format: options.Format = None,
     duplicates: Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")] = Duplicates.sum,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", metavar="DIR", help="Keep the state after each pass in this folder.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --checkpoint, if any.")] = False,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
@@ -61,22 +65,25 @@ def fit(
     solver_options = options.key_values(settings, "--set")
     for name in solver_options.keys() & {*named, "executor", "progress", "matrix"}:
         raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
+    if resume and checkpoint is None:
+        raise typer.BadParameter("name the folder of the fit that was stopped with --checkpoint", param_hint="--resume")
     check_model_folder(out, overwrite=overwrite)
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
     with options.opened_executor(executor, executor_options) as opened:
-        from recscale_dask.api.fitting import factorize
-        from recscale_dask.data.matrix import UserItemMatrix
+        from recscale_dask.api.fitting import clear_checkpoints, factorize
 
         with watch.timed("read"):
-            matrix = UserItemMatrix.from_interactions(reading.read(source), duplicates=duplicates.value)
+            matrix = reading.matrix(source, duplicates.value)
         with watch.timed("fit"):
-            model = factorize(matrix, **named, executor=opened, **solver_options)
+            model = factorize(matrix, **named, executor=opened, checkpoint=checkpoint, resume=resume, **solver_options)
     # So that `evaluate` reads a test file of the same kind in the same way.
     how_read = {"suffix": Path(source).suffix, **asdict(reading)}
     model = replace(model, provenance={**model.provenance, "input": how_read})
     with watch.timed("save"):
         model.save(out, overwrite=overwrite)
+    if checkpoint is not None:
+        clear_checkpoints(checkpoint)
     if as_json:
         print_json(_answer(model, out, watch))
     else:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
     from recscale_dask.data.interactions import Interactions
+    from recscale_dask.data.matrix import UserItemMatrix
     from recscale_dask.execution.contract import Executor
     from recscale_dask.model import Factors
 
@@ -63,6 +64,19 @@ class Input:
 
         columns = {name: _column(text) for name, text in asdict(self).items() if name != "format"}
         return read_interactions(source, **columns, format=self.format)
+
+    def matrix(self, source: str, duplicates: Literal["sum", "max", "last"] = "sum") -> UserItemMatrix:
+        """Return the matrix of a store, or of interactions at a path, glob or URL."""
+        from recscale_dask.data.matrix import UserItemMatrix
+        from recscale_dask.data.store import is_store
+
+        if not is_store(source):
+            return UserItemMatrix.from_interactions(self.read(source), duplicates=duplicates)
+        if self != Input():
+            raise typer.BadParameter(
+                f"{source} is a store, whose columns were named when it was made", param_hint="--user"
+            )
+        return UserItemMatrix.open(source)
 
     def or_as_in_training(self, model: Factors, source: str) -> Input:
         """Return how the training data were read, if this says nothing and the file has the same suffix."""

@@ -103,6 +103,17 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
     return matrix
 
 
+def is_store(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path or URL is the folder of a store, of whatever format."""
+    place = os.fspath(path)
+    if "://" not in place:
+        return STORE.is_at(Path(place))
+    import fsspec
+
+    system, folder = fsspec.url_to_fs(place)
+    return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
+
+
 def _manifest(url: str) -> dict[str, Any]:
     import fsspec
 

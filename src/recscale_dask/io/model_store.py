@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.atomic import written_beside
 from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
+from recscale_dask.data.blocked_array import parts_of
 from recscale_dask.errors import ModelFormatError, OutputError
 from recscale_dask.manifest import FolderKind, file_entry
 from recscale_dask.model import Certificate, Factors, SeenItems
@@ -57,7 +58,7 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
     with written_beside(path, overwrite=overwrite) as folder:
         folder.mkdir()
         for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+            _write_array(folder / f"{name}.npy", array)
         for name, vocabulary in (("users", model.users), ("items", model.items)):
             write_arrow(folder / f"{name}.arrow", {"id": vocabulary.ids})
         certificate = None
@@ -158,3 +159,12 @@ class ModelFiles:
         if _MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
         return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
+
+
+def _write_array(path: Path, array: Any) -> None:
+    """Write an array in NumPy's format, piece by piece."""
+    with path.open("wb") as file:
+        header = {"descr": np.dtype(array.dtype).str, "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts_of(array):
+            part.tofile(file)

@@ -104,9 +104,9 @@ def training_values(model: Factors, matrix: UserItemMatrix | None = None) -> NDA
             "this model does not hold the values of its training data, as none that earlier versions saved does. "
             "Pass the matrix that it was fitted to, or fit it again."
         )
-    blocks = matrix.loaded().sources
+    matrix = matrix.ready()
     with SerialExecutor() as here:
-        found = fold_blocks(here, summarize, blocks, combine=operator.add, label="fingerprint").digest.hex()
+        found = fold_blocks(here, summarize, matrix.sources, combine=operator.add, label="fingerprint").digest.hex()
     fitted = model.provenance.get("data_fingerprint")
     if matrix.users != model.users or matrix.items != model.items or found != fitted:
         raise DataError(
@@ -114,4 +114,4 @@ def training_values(model: Factors, matrix: UserItemMatrix | None = None) -> NDA
             f"model was fitted to ({len(model.users)} x {len(model.items)}, {str(fitted)[:12]}). Pass that one, or "
             "leave it out."
         )
-    return stored_values(blocks)
+    return stored_values(matrix.sources, stored=matrix.is_stored)

@@ -65,12 +65,11 @@ class PopularitySolver(Solver):
         with SerialExecutor() as here:
             summary = fold_blocks(here, summarize, matrix.sources, combine=operator.add)
         counts = summary.counts.astype(np.float64)
-        blocks = [source.load() for source in matrix.sources]
         found = PopularityClosedForm(counts)
         energy = Energy(
             float(matrix.nnz),
-            float(sum(found.fold(block).explained.sum() for block in blocks)),
-            float(sum(found.left_out(block).sum() for block in blocks)),
+            float(sum(found.fold(source.load()).explained.sum() for source in matrix.sources)),
+            float(sum(found.left_out(source.load()).sum() for source in matrix.sources)),
         )
         return Factors(
             np.ones((matrix.shape[0], 1), np.float32),
@@ -78,7 +77,7 @@ class PopularitySolver(Solver):
             np.array([np.sqrt(matrix.shape[0]) * np.linalg.norm(counts)]),
             matrix.users,
             matrix.items,
-            SeenItems.of(blocks),
+            SeenItems.of(matrix.sources, stored=matrix.is_stored),
             None,
             {"data_fingerprint": summary.digest.hex()},
             {"energy": energy.numbers(), "values": np.ones(1, np.float32)},

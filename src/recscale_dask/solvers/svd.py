@@ -121,7 +121,9 @@ class SVDSolver(Solver):
         training = {
             "energy": fitted_energy(energy, values).numbers(),
             # Binary weights do not depend on the values.
-            "values": np.ones(1, np.float32) if problem.weighting == "binary" else stored_values(matrix.sources),
+            "values": np.ones(1, np.float32)
+            if problem.weighting == "binary"
+            else stored_values(matrix.sources, stored=matrix.is_stored),
             **closed_form.kept(),
         }
         return Factors(
@@ -130,7 +132,7 @@ class SVDSolver(Solver):
             values,
             matrix.users,
             matrix.items,
-            SeenItems.of(matrix.sources),
+            SeenItems.of(matrix.sources, stored=matrix.is_stored),
             found.certificate,
             {"data_fingerprint": fingerprint, "plan": found.plan.as_dict() if found.plan else None},
             training,
