@@ -75,7 +75,12 @@ def test_option_that_cannot_work_says_what_can(options, error, message):
         fit(**options)
 
 
-@pytest.mark.parametrize("matrix", [None, "ratings.csv", [[1, 2], [3, 4]], {"user": [1]}])
+def test_a_data_file_is_no_matrix_and_says_how_to_make_one():
+    with pytest.raises(DataError, match=r"no store at 'ratings\.csv'.*rs\.read_interactions"):
+        fit("ratings.csv")
+
+
+@pytest.mark.parametrize("matrix", [None, [[1, 2], [3, 4]], {"user": [1]}])
 def test_what_is_no_matrix_is_refused(matrix):
     with pytest.raises(DataError, match="expected a UserItemMatrix"):
         fit(matrix)
@@ -170,7 +175,8 @@ def test_progress_callable_gets_every_event():
     events = []
     model = fit(progress=events.append, block_size=4)
     kinds = [type(event) for event in events]
-    assert kinds.count(RunStarted) == kinds.count(RunFinished) == kinds.count(BlockDone) == model.certificate.passes
+    runs = model.certificate.passes + 1  # and one for the factors of the users
+    assert kinds.count(RunStarted) == kinds.count(RunFinished) == kinds.count(BlockDone) == runs
     steps = [event for event in events if isinstance(event, SolverStep)]
     assert steps[-1].converged == steps[-1].wanted == 3
     assert 0 < steps[-1].goal < model.certificate.tol
@@ -198,7 +204,7 @@ def test_plugins_see_the_events_of_a_run(manager):
 
     manager.register(SimpleNamespace(recscale_run_started=recscale_run_started), name="watcher")
     model = fit()
-    assert len(seen) == model.certificate.passes
+    assert len(seen) == model.certificate.passes + 1
 
 
 def test_observer_that_raises_is_warned_about_once_and_dropped_for_that_call(manager):
@@ -214,7 +220,7 @@ def test_observer_that_raises_is_warned_about_once_and_dropped_for_that_call(man
     with pytest.warns(RuntimeWarning, match="plugin 'falling' failed.*watch me fall") as caught:
         model = fit(progress=events.append, block_size=4)
     assert len(caught) == len(calls) == 1
-    assert sum(isinstance(event, BlockDone) for event in events) == model.certificate.passes
+    assert sum(isinstance(event, BlockDone) for event in events) == model.certificate.passes + 1
     with pytest.warns(RuntimeWarning, match="falling"):
         fit()
     assert len(calls) == 2

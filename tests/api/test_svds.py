@@ -139,7 +139,7 @@ def test_dask_array_whose_chunks_turn_out_to_be_sparse_is_sparse():
         (np.ones((3, 3), complex), "complex128"),
         (np.full((3, 3), "x"), "real numbers"),
         ([[1.0, 2.0]], "expected a UserItemMatrix"),
-        ("ratings.csv", "expected a UserItemMatrix"),
+        ("ratings.csv", "there is no store at"),
     ],
 )
 def test_what_is_no_matrix_is_refused(given, message):

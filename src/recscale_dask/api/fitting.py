@@ -21,6 +21,7 @@ from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.sparse import is_sparse
+from recscale_dask.data.store import is_store
 from recscale_dask.errors import DataError, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -178,6 +179,11 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
     if isinstance(matrix, UserItemMatrix):
         return matrix
     if isinstance(matrix, str | os.PathLike):
+        if not is_store(matrix):
+            raise DataError(
+                f"there is no store at {os.fspath(matrix)!r}. Make one of data files with rs.ingest, or read them "
+                "with rs.read_interactions."
+            )
         return UserItemMatrix.open(matrix)
     if isinstance(matrix, Interactions):
         return UserItemMatrix.from_interactions(matrix)
