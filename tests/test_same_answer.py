@@ -12,7 +12,9 @@ from recscale_dask.testing.same_answer import answers_of
 @pytest.fixture(scope="module")
 def expected() -> Iterator[dict[str, Any]]:
     with rs.open_executor("serial") as executor:
-        yield answers_of(executor)
+        answers = answers_of(executor)
+    assert answers["from_store"] == answers["factors"]
+    yield answers
 
 
 @pytest.mark.parametrize(

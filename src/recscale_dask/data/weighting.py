@@ -175,14 +175,18 @@ class Transform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransformedBlock:
-    """A block that is transformed when it is loaded."""
+    """A block that is transformed when it is loaded.
+
+    The transform, which has numbers for every item, may be a recipe too: what was sent to the workers once.
+    """
 
     source: Recipe[Block]
-    transform: Transform
+    transform: Transform | Recipe[Transform]
 
     def load(self) -> Block:
         """Load the block and transform it."""
-        return self.transform(self.source.load())
+        transform = self.transform if isinstance(self.transform, Transform) else self.transform.load()
+        return transform(self.source.load())
 
 
 def row_sums(block: Block) -> NDArray[np.float64]:

@@ -22,11 +22,9 @@ from recscale_dask.data.weighting import (
     summarize,
 )
 from recscale_dask.errors import OptionError, StoreError
-from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.portable import add
 from recscale_dask.execution.run import fold_blocks, map_blocks
-from recscale_dask.execution.serial import SerialExecutor
-from recscale_dask.execution.threads import ThreadsExecutor
+from recscale_dask.solvers.reading import reading_executor
 from recscale_dask.tree import fold_tree
 
 
@@ -98,11 +96,6 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
     if weighting is not None or user_scaling or item_scaling:
         matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
     return PreparedMatrix(matrix, item_unscale, item_scale, summary)
-
-
-def reading_executor(matrix: UserItemMatrix) -> Executor:
-    """Return what reads the blocks of a matrix in this process."""
-    return ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor()
 
 
 def _degrees(block: Block) -> tuple[NDArray[Any], NDArray[Any]]:

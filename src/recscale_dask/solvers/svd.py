@@ -19,7 +19,6 @@ from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.machine import cpu_count
-from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.execution.portable import single_threaded_blas
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg import kernels
@@ -28,7 +27,8 @@ from recscale_dask.model import Factors, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.journal import Journal
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
-from recscale_dask.solvers.preparation import check_preparation, prepare, reading_executor
+from recscale_dask.solvers.preparation import check_preparation, prepare
+from recscale_dask.solvers.reading import readable_blocks, reading_executor
 from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
@@ -229,10 +229,7 @@ def singular_triplets(
         if plan.side == "rows":
             start = None if start is None else _images(matrix, start)
             matrix, center = matrix.transposed(), _swapped(center)
-        stored_bytes = matrix.nnz * (4 + matrix.dtype.itemsize) + 8 * matrix.shape[0]
-        stored = isinstance(matrix, UserItemMatrix) and matrix.is_stored  # then workers read them, pass by pass
-        placed = placed_blocks(executor, matrix.sources, expected_bytes=stored_bytes)
-        with nullcontext(matrix.sources) if stored else placed as blocks:
+        with readable_blocks(executor, matrix) as blocks:
             operator = BlockOperator(executor, blocks, matrix, observer)
             operator.subtract(center)
             engine = Engine(

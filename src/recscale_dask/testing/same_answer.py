@@ -31,7 +31,7 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     Returns
     -------
     dict
-        ``factors`` (SHA-256), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
+        ``factors`` (SHA-256), ``from_store`` (that of a fit of the same matrix on disk), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
         ``scores`` (bytes), ``rectangle`` (bytes) and
         ``folded``: the SHA-256 of the factors of the same users folded in.
     """
@@ -49,9 +49,14 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     with tempfile.TemporaryDirectory() as folder:
         recommend_to(model, wanted, folder, executor)
         data_set = {each.name: each.read_bytes() for each in Path(folder).iterdir()}
+    with tempfile.TemporaryDirectory() as folder:
+        matrix.save(Path(folder, "store"))
+        stored = replace(problem, matrix=UserItemMatrix.open(Path(folder, "store")))
+        from_store = SVDSolver().fit(stored, executor).factors_sha256()
     rectangle = reconstruct_blocks(model.user_factors, model.item_factors, executor)
     return {
         "factors": model.factors_sha256(),
+        "from_store": from_store,
         "recommendations": recommend(model, wanted, executor),
         "data_set": data_set,
         "scores": score_pairs(model, users, items, executor).tobytes(),
