@@ -1,6 +1,5 @@
 """Fitting, top-k, pair scores and reconstruction have the same bytes on every built-in executor."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,11 +9,11 @@ from recscale_dask.testing.same_answer import answers_of
 
 
 @pytest.fixture(scope="module")
-def expected() -> Iterator[dict[str, Any]]:
+def expected() -> dict[str, Any]:
     with rs.open_executor("serial") as executor:
         answers = answers_of(executor)
     assert answers["from_store"] == answers["factors"]
-    yield answers
+    return answers
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, RecscaleError):
         text = str(error)
     elif isinstance(error, KeyboardInterrupt):
-        text = "interrupted; unfinished files were removed."
+        text = str(error) or "interrupted; unfinished files were removed."
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}. Look at the path, its permissions and the room on the disk."

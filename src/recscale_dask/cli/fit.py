@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -70,7 +72,7 @@ def fit(
     check_model_folder(out, overwrite=overwrite)
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
-    with options.opened_executor(executor, executor_options) as opened:
+    with _resumable(checkpoint), options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.fitting import clear_checkpoints, factorize
 
         with watch.timed("read"):
@@ -80,7 +82,7 @@ def fit(
     # So that `evaluate` reads a test file of the same kind in the same way.
     how_read = {"suffix": Path(source).suffix, **asdict(reading)}
     model = replace(model, provenance={**model.provenance, "input": how_read})
-    with watch.timed("save"):
+    with _resumable(checkpoint), watch.timed("save"):
         model.save(out, overwrite=overwrite)
     if checkpoint is not None:
         clear_checkpoints(checkpoint)
@@ -88,6 +90,19 @@ def fit(
         print_json(_answer(model, out, watch))
     else:
         typer.echo(_told(model, out, watch))
+
+
+@contextmanager
+def _resumable(checkpoint: Path | None) -> Iterator[None]:
+    """Say at Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            advice = "nothing was kept. With --checkpoint DIR a fit can be stopped and go on."
+        else:
+            advice = f"the state after the last pass is in {checkpoint}. Go on with the same command and --resume."
+        raise KeyboardInterrupt(f"interrupted; {advice}") from None
 
 
 def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:

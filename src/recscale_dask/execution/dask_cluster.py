@@ -61,6 +61,7 @@ def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> Loc
         n_workers=n_workers,
         threads_per_worker=threads_per_worker,
         worker_class=QuietNanny,
+        preload="recscale_dask.execution.dask_worker",
         host="127.0.0.1",
         # Not None: a server of plain pages starts in any case, and warns if 8787 is taken.
         dashboard_address="127.0.0.1:0",

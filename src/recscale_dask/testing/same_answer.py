@@ -31,7 +31,8 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
     Returns
     -------
     dict
-        ``factors`` (SHA-256), ``from_store`` (that of a fit of the same matrix on disk), ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
+        ``factors`` (SHA-256), ``from_store`` (that of a fit of the same matrix on disk),
+        ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
         ``scores`` (bytes), ``rectangle`` (bytes) and
         ``folded``: the SHA-256 of the factors of the same users folded in.
     """
