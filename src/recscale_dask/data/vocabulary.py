@@ -24,13 +24,14 @@ _PIECE = 1 << 16  # ids that are looked up in the cache
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Sorted, distinct ids; the code of an id is its position.
+    """Distinct ids; the code of an id is its position.
 
     Parameters
     ----------
     ids : pyarrow.Array of shape (n,)
-        Integers of any width, strings, fixed-size binary or ``arrow.uuid``, sorted and distinct, so that
-        codes do not depend on the order of the input. `from_ids` makes one of anything else.
+        Integers of any width, strings, fixed-size binary or ``arrow.uuid``, distinct. `from_ids` makes one of
+        anything else and sorts it, so that codes do not depend on the order of the input; behind those, ids that
+        came later (`extended`) follow in the order that they came in.
     """
 
     ids: pa.Array
@@ -68,6 +69,42 @@ class Vocabulary:
         rank[order.to_numpy()] = np.arange(len(distinct), dtype=np.int32)
         codes = rank[np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])]
         return cls(_with_type(distinct.take(order), column.type)), codes
+
+    def extended(self, ids: Any) -> tuple[Vocabulary, Codes]:
+        """Return this vocabulary with what is new of these ids behind it, sorted, and the code of each of them.
+
+        Codes of ids that it has already stay what they are.
+
+        Parameters
+        ----------
+        ids : array_like of shape (n,)
+            As for `from_ids`. Ids of another type become ids of the type of this vocabulary: text that is the usual
+            form of an integer or a UUID, or integers as text. Integers that are too wide make it int64.
+
+        Returns
+        -------
+        vocabulary : Vocabulary
+            This one if nothing is new.
+        codes : ndarray of shape (n,), int32
+
+        Raises
+        ------
+        DataError
+            If an id is null or cannot be one of this type, or there are more than 2**31 - 1.
+        """
+        if not len(self):
+            return Vocabulary.from_ids(ids)
+        given, own = Vocabulary.from_ids(ids)
+        codes = self.codes(given.ids, missing="ignore")
+        new = np.flatnonzero(codes < 0)
+        if not len(new):
+            return self, codes[own]
+        if len(self) + len(new) > MAX_IDS:
+            raise DataError(f"{len(self) + len(new)} ids are more than the {MAX_IDS} possible. Split the data.")
+        added, order = Vocabulary.from_ids(_converted(given.take(new), self.ids.type))
+        codes[new] = order + np.int32(len(self))
+        known = self.ids if self.ids.type == added.ids.type else self.ids.cast(added.ids.type)
+        return Vocabulary(pa.concat_arrays([known, added.ids])), codes[own]
 
     @classmethod
     def range(cls, n: int) -> Vocabulary:
@@ -114,7 +151,7 @@ class Vocabulary:
             if missing == "warn":
                 warnings.warn(f"{count} skipped: {shown}", UnknownIdWarning, stacklevel=2)
             else:
-                known_ids = f"from {_shown(self.ids[0])} to {_shown(self.ids[-1])}" if len(self) else "none at all"
+                known_ids = "from {} to {}".format(*map(_shown, self._ends())) if len(self) else "none at all"
                 raise UnknownIdError(f"{count}: {shown}. Known are {len(self)}, {known_ids}; leave the others out.")
         return codes
 
@@ -137,7 +174,19 @@ class Vocabulary:
         if not len(self) or not _fits_int64(self.ids.type):
             return None
         first, last = int(self.ids[0].as_py()), int(self.ids[-1].as_py())
-        return first if last - first == len(self) - 1 else None
+        if last - first != len(self) - 1:
+            return None
+        for start in range(0, len(self), _PIECE):  # ids that came later may be anywhere
+            numbers = self.ids.slice(start, _PIECE).cast(pa.int64()).to_numpy()
+            if not np.array_equal(numbers, np.arange(first + start, first + start + len(numbers))):
+                return None
+        return first
+
+    def _ends(self) -> tuple[pa.Scalar, pa.Scalar]:
+        """Return the smallest and the largest id."""
+        ends = pc.min_max(_storage(self.ids))
+        both = _with_type(pa.array([ends["min"], ends["max"]]), self.ids.type)
+        return both[0], both[1]
 
     def take(self, codes: IntArray) -> pa.Array:
         """Return the ids of these codes, a pyarrow.Array of the type of `ids`."""
@@ -218,6 +267,32 @@ def _comparable(column: pa.ChunkedArray, known: pa.Array) -> tuple[pa.ChunkedArr
     if all(_fits_int64(each) for each in types):
         return column.cast(pa.int64()), known.cast(pa.int64())
     return _text(column), _text(pa.chunked_array([known])).combine_chunks()
+
+
+def _converted(ids: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return ids as ids of this type, integers that are too wide for it as int64.
+
+    Raises
+    ------
+    DataError
+        If one cannot be an id of the type, or is not in its one usual form: ``"007"`` and ``"7"`` are two ids.
+    """
+    if ids.type == kind:
+        return ids
+    text = _text(pa.chunked_array([ids]))
+    try:
+        if _is_uuid(kind):
+            found = _from_python([uuid.UUID(each) for each in text.to_pylist()])
+        else:
+            found = _cast(text if _is_text(kind) else ids, kind)
+    except (pa.ArrowException, ValueError):
+        found = ids.slice(0, 0)
+    if not _text(pa.chunked_array([found])).equals(text):
+        raise DataError(
+            f"ids of type {ids.type}, such as {_shown(ids[0])}, cannot be added to ids of type {kind}. "
+            "Give ids of the same type."
+        )
+    return found
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
