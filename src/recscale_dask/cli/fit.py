@@ -36,6 +36,9 @@ def fit(
     item_scaling: Annotated[float, typer.Option("--item-scaling", help="Exponent of the items' degrees.")] = 0.0,
     tol: Annotated[float, typer.Option("--tol", help="Largest residual, relative to each singular value.")] = 1e-3,
     seed: Annotated[int, typer.Option("--seed", help="Of all random numbers.")] = 0,
+    warm_start: Annotated[
+        Path | None, typer.Option("--warm-start", metavar="MODEL", help="An earlier model to start from.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the solver; repeatable.")
     ] = None,
@@ -65,7 +68,7 @@ def fit(
         "seed": seed,
     }
     solver_options = options.key_values(settings, "--set")
-    for name in solver_options.keys() & {*named, "executor", "progress", "matrix"}:
+    for name in solver_options.keys() & {*named, "warm_start", "executor", "progress", "matrix"}:
         raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
     if resume and checkpoint is None:
         raise typer.BadParameter("name the folder of the fit that was stopped with --checkpoint", param_hint="--resume")
@@ -73,8 +76,10 @@ def fit(
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
     with _resumable(checkpoint), options.opened_executor(executor, executor_options) as opened:
+        from recscale_dask.api.factor_model import load_model
         from recscale_dask.api.fitting import clear_checkpoints, factorize
 
+        named["warm_start"] = warm_start and load_model(warm_start)
         with watch.timed("read"):
             matrix = reading.matrix(source, duplicates.value)
         with watch.timed("fit"):

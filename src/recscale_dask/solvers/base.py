@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
@@ -35,6 +36,8 @@ class Problem:
         Of all random numbers.
     checkpoints : Checkpoints or None
         Where the state is kept after each pass, if it is.
+    warm_start : Factors or None
+        A model to start from.
     """
 
     matrix: UserItemMatrix
@@ -45,10 +48,19 @@ class Problem:
     tol: float = 1e-3
     seed: int = 0
     checkpoints: Checkpoints | None = None
+    warm_start: Factors | None = None
 
 
 class Solver(ABC):
-    """Fits factors to a matrix; subclasses are frozen dataclasses whose fields are their options."""
+    """Fits factors to a matrix; subclasses are frozen dataclasses whose fields are their options.
+
+    Attributes
+    ----------
+    warm_starts : bool
+        Whether a fit can start from an earlier model; then `check` looks at that too.
+    """
+
+    warm_starts: ClassVar[bool] = False
 
     @abstractmethod
     def check(self, problem: Problem) -> None:

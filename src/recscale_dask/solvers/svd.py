@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
 from recscale_dask.solvers.svd_plan import plan_svd
+from recscale_dask.solvers.warm_start import StartVectors, check_warm_start
 
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
@@ -61,6 +62,8 @@ class SVDSolver(Solver):
     basis_size: int | None = None
     center: str | None = None
 
+    warm_starts: ClassVar[bool] = True
+
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if rank, weighting, scaling, tolerance or an option cannot work."""
         check_rank(problem.rank, problem.matrix.shape)
@@ -68,6 +71,8 @@ class SVDSolver(Solver):
         _check_options(problem.tol, self.maxiter, self.block_size, self.basis_size)
         check_center(self.center)
         whole_number(problem.seed, "seed", at_least=0)
+        if problem.warm_start is not None:
+            check_warm_start(problem.warm_start, problem, self.center)
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return factors that approximate the weighted matrix; scaling is undone."""
@@ -84,6 +89,7 @@ class SVDSolver(Solver):
             executor=executor,
             observer=observer,
             center=self.center,
+            start=None if problem.warm_start is None else StartVectors(problem.warm_start, prepared),
             maxiter=self.maxiter,
             block_size=self.block_size,
             basis_size=self.basis_size,
@@ -160,7 +166,7 @@ def singular_triplets(
     executor: Executor,
     center: str | None = None,
     seed: Any = 0,
-    start: NDArray[Any] | None = None,
+    start: NDArray[Any] | StartVectors | None = None,
     maxiter: int | None = None,
     block_size: int | None = None,
     basis_size: int | None = None,
@@ -190,8 +196,8 @@ def singular_triplets(
         Subtract the mean of each column, of each row, or of all entries, without densifying.
     seed : int or Generator
         Of the first block.
-    start : ndarray of shape (n_columns, m), optional
-        Right vectors to begin with, such as those of an earlier fit: all of them are in the first block.
+    start : ndarray of shape (n_columns, m), or StartVectors, optional
+        Right vectors to begin with, or those of an earlier model: all of them are in the first block, and random ones.
     maxiter, block_size, basis_size : int, optional
         See `SVDSolver`.
     keep_left : bool
@@ -224,10 +230,8 @@ def singular_triplets(
     )
     limit = 300 if maxiter is None else maxiter
     with single_threaded_blas(), tall_algebra(cpu_count()) as algebra:
-        if start is not None:
-            start = np.asarray(start, np.float64)
+        first = None if start is None else _first_vectors(matrix, start, plan.side)
         if plan.side == "rows":
-            start = None if start is None else _images(matrix, start)
             matrix, center = matrix.transposed(), _swapped(center)
         with readable_blocks(executor, matrix) as blocks:
             operator = BlockOperator(executor, blocks, matrix, observer)
@@ -245,7 +249,7 @@ def singular_triplets(
                 keep_left=keep_left or plan.side == "rows",
                 journal=journal or Journal(),
             )
-            found = engine.run(start)
+            found = engine.run(first)
     return found.swapped() if plan.side == "rows" else found
 
 
@@ -253,8 +257,15 @@ def _swapped(center: str | None) -> str | None:
     return {"items": "users", "users": "items"}.get(center or "", center)
 
 
-def _images(matrix: UserItemMatrix | DenseMatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``A right``, computed in this process."""
+def _first_vectors(
+    matrix: UserItemMatrix | DenseMatrix, start: NDArray[Any] | StartVectors, side: str
+) -> NDArray[np.float64]:
+    """Return vectors of the side that is iterated; left ones of an array of right ones are computed in this process."""
+    if isinstance(start, StartVectors):
+        return start.left() if side == "rows" else start.right()
+    right = np.asarray(start, np.float64)
+    if side == "columns":
+        return right
     blocks = (source.load() for source in matrix.sources)
     return np.concatenate([array_of(block) @ right for block in blocks])
 

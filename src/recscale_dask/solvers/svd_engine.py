@@ -23,6 +23,7 @@ from recscale_dask.solvers.operator import BlockOperator
 from recscale_dask.solvers.svd_certificate import TINY, SingularTriplets, certify
 from recscale_dask.solvers.svd_plan import PROBE_STEPS, SVDPlan
 from recscale_dask.solvers.svd_search import Search
+from recscale_dask.solvers.warm_start import WARM_STEPS, with_random_directions
 
 _MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
 _COARSE = 1e-4
@@ -69,7 +70,8 @@ class Engine:
         if whole:
             vectors = self._whole(dtype)
         else:
-            vectors, precise = self._search(dtype, start)
+            first = None if start is None else with_random_directions(start, self.rng)
+            vectors, precise = self._search(dtype, first, look_at=0 if start is None else WARM_STEPS)
             if not precise:
                 # One block that holds something of all that was found.
                 dtype = np.dtype(np.float64)
@@ -115,16 +117,18 @@ class Engine:
         start: NDArray[np.float64] | None,
         locked: NDArray[np.float64] | None = None,
         largest: float = 0.0,
+        look_at: int = 0,
     ) -> tuple[NDArray[np.float64], bool]:
         """Return the locked vectors, and behind them those that block Lanczos finds in their complement.
 
+        With a start it looks at step `look_at` first.
         Also whether it went to its end: not if `dtype` turns out to be too coarse for the spectrum.
         """
         plan = self.plan if dtype == np.float32 else self.double
         chebyshev: ChebyshevFilter | None = None
         if locked is None and start is None and plan.degree > 1 and self.limit > _PATIENCE * plan.passes:
             chebyshev = self._probe(dtype, plan)
-        values, arrays = self._stage(lambda: self._found(dtype, start, locked, largest, plan, chebyshev))
+        values, arrays = self._stage(lambda: self._found(dtype, start, locked, largest, look_at, plan, chebyshev))
         return arrays["vectors"], values["precise"]
 
     def _found(
@@ -133,6 +137,7 @@ class Engine:
         start: NDArray[np.float64] | None,
         locked: NDArray[np.float64] | None,
         largest: float,
+        look_at: int,
         plan: SVDPlan,
         chebyshev: ChebyshevFilter | None,
     ) -> Result:
@@ -155,7 +160,7 @@ class Engine:
         if chebyshev is not None:
             search.look_at, search.patience = 3 * plan.steps // 4, _PATIENCE * plan.steps
         elif dtype == np.float64 or self.tol >= _COARSE:  # else a look tells early that float32 does not do
-            search.look_at = 0 if given or largest else 2 * plan.steps // 3
+            search.look_at = look_at if given or largest else 2 * plan.steps // 3
         begun = self.journal.begun
         if begun is not None:
             search.restore(begun.values["search"])
