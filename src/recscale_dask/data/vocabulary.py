@@ -284,7 +284,7 @@ def _converted(ids: pa.Array, kind: pa.DataType) -> pa.Array:
         if _is_uuid(kind):
             found = _from_python([uuid.UUID(each) for each in text.to_pylist()])
         else:
-            found = _cast(text if _is_text(kind) else ids, kind)
+            found = text.combine_chunks() if _is_text(kind) else ids.cast(kind)
     except (pa.ArrowException, ValueError):
         found = ids.slice(0, 0)
     if not _text(pa.chunked_array([found])).equals(text):
