@@ -167,3 +167,71 @@ def test_a_vocabulary_travels_and_is_not_equal_to_its_ids():
     assert pickle.loads(pickle.dumps(known)) == known
     assert known != known.ids.to_pylist()
     assert Vocabulary(pa.array([1])) != Vocabulary(pa.array([1], pa.int32()))
+
+
+@given(ID_LISTS, st.data())
+def test_ids_that_came_later_are_behind_the_others(ids, data):
+    later = data.draw(st.lists(st.sampled_from(ids)) if ids else st.just([]))
+    kinds = (st.integers(-(2**63), 2**63 - 1), st.text(st.characters(exclude_categories=["Cs"])), st.uuids())
+    kind = {int: kinds[0], str: kinds[1], uuid.UUID: kinds[2]}[type(ids[0])] if ids else kinds[0]
+    later += data.draw(st.lists(kind))
+    known, before = Vocabulary.from_ids(ids)
+    grown, codes = known.extended(later)
+    assert grown.take(codes).to_pylist() == later
+    np.testing.assert_array_equal(grown.codes(ids), before)
+    new = grown.ids.to_pylist()[len(known) :]
+    assert new == Vocabulary.from_ids(list(set(later) - set(ids)))[0].ids.to_pylist()
+    np.testing.assert_array_equal(grown.codes(grown.ids), np.arange(len(grown)))
+
+
+def test_nothing_new_is_the_same_vocabulary():
+    known, _ = Vocabulary.from_ids(["a", "b"])
+    same, codes = known.extended(["b", "b"])
+    assert same is known
+    assert codes.tolist() == [1, 1]
+
+
+def test_integers_that_only_end_as_if_without_a_gap_are_looked_up():
+    known, _ = Vocabulary.from_ids([0, 1, 7])
+    for more, last in ([2, 3], 3), ([4], 4):
+        grown, _ = known.extended(more)
+        assert grown.codes(grown.ids).tolist() == list(range(len(grown)))
+        assert grown.codes([last, 99], missing="ignore").tolist() == [len(grown) - 1, -1]
+    with pytest.raises(UnknownIdError, match="Known are 5, from 0 to 7"):
+        known.extended([2, 3])[0].codes([9])
+
+
+def test_integers_behind_integers_without_a_gap_have_none_either():
+    grown, codes = Vocabulary.range(3).extended([4, 3, 1])
+    assert codes.tolist() == [4, 3, 1]
+    assert grown == Vocabulary.range(5)
+
+
+@pytest.mark.parametrize(
+    ("known", "more", "expected"),
+    [
+        ([7, 8], ["8", "9"], [7, 8, 9]),
+        (["7", "8"], [9, 8], ["7", "8", "9"]),
+        ([uuid.UUID(int=1)], [str(uuid.UUID(int=2))], [uuid.UUID(int=1), uuid.UUID(int=2)]),
+        (np.array([7], np.int32), [2**40], [7, 2**40]),
+        (np.array([7], np.uint8), np.array([8]), [7, 8]),
+    ],
+)
+def test_ids_of_another_type_become_ids_of_the_same(known, more, expected):
+    grown, _ = Vocabulary.from_ids(known)[0].extended(more)
+    assert grown.ids.to_pylist() == expected
+    assert grown.ids.type == (Vocabulary.from_ids(known)[0].ids.type if 2**40 not in expected else pa.int64())
+
+
+@pytest.mark.parametrize(
+    ("known", "more"), [([7], ["x"]), ([7], ["008"]), ([uuid.UUID(int=1)], ["x"]), ([uuid.UUID(int=1)], [5])]
+)
+def test_what_is_no_id_of_the_type_is_refused(known, more):
+    with pytest.raises(DataError, match="cannot be added to ids of type"):
+        Vocabulary.from_ids(known)[0].extended(more)
+
+
+def test_more_later_ids_than_codes_are_refused(monkeypatch):
+    monkeypatch.setattr(vocabulary, "MAX_IDS", 2)
+    with pytest.raises(DataError, match="3 ids are more"):
+        Vocabulary.from_ids([1, 2])[0].extended([3])

@@ -6,17 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recscale_dask.atomic import check_output
 from recscale_dask.data.blocks import Block, balanced_bounds, cut
+from recscale_dask.data.grown_block import GrownBlock
 from recscale_dask.data.sparse import clean_csr
 from recscale_dask.data.stored_block import StoredBlock
 from recscale_dask.data.vocabulary import Vocabulary
-from recscale_dask.errors import DataError
+from recscale_dask.errors import DataError, StoreError
 from recscale_dask.types import Recipe
 
 if TYPE_CHECKING:
@@ -159,14 +162,75 @@ class UserItemMatrix:
         OutputError
             If the path exists (and `overwrite` is false), is something else than a store, or cannot be written.
         """
+        from recscale_dask.data.store_lock import store_lock
         from recscale_dask.data.store_writer import write_store
 
-        write_store(store, self.sources, self.users, self.items, overwrite=overwrite)
+        check_output(Path(store), overwrite=overwrite)
+        with store_lock(store):
+            write_store(store, self.sources, self.users, self.items, overwrite=overwrite)
+
+    def append(
+        self, interactions: Interactions, *, duplicates: Literal["sum", "max", "last"] = "sum"
+    ) -> UserItemMatrix:
+        """Add interactions, and users and items that are new in them, to the store; return the matrix as it is then.
+
+        What is there stays where it is: it is read once, and the new values are written beside it. Codes stay what
+        they are, and new ids get codes behind them. This matrix, and whoever else has the store open, still sees it
+        as it was. After many additions, `compact` makes reading fast again.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            As read by `read_interactions`; in memory.
+        duplicates : {"sum", "max", "last"}
+            What becomes of several rows of one user and item, and of a value that the store has already: the sum, the
+            larger, or the new one.
+
+        Raises
+        ------
+        StoreError
+            If this matrix is not of a store on this machine, or another writer is at work on it.
+        DataError
+            If ids are of a kind that cannot be among those of the store, or a sum is not finite.
+        OutputError
+            If it cannot be written; the store is then what it was.
+        """
+        from recscale_dask.data.store_changes import append_to_store
+
+        store = self._local_store("append to")
+        append_to_store(store, interactions, duplicates)
+        return self.open(store)
+
+    def compact(self) -> UserItemMatrix:
+        """Rewrite the store without the traces of `append`; return the matrix of the same values, cut into blocks anew.
+
+        Blocks pass through memory one after another. Who has the store open has to open it again.
+
+        Raises
+        ------
+        StoreError
+            If this matrix is not of a store on this machine, or another writer is at work on it.
+        OutputError
+            If it cannot be written; the store is then what it was.
+        """
+        from recscale_dask.data.store_changes import compact_store
+
+        store = self._local_store("compact")
+        compact_store(store)
+        return self.open(store)
+
+    def _local_store(self, what: str) -> Path:
+        if self.store is None or "://" in self.store:
+            raise StoreError(
+                f"there is no store to {what}: this matrix is {'in memory' if self.store is None else self.store}. "
+                "Save it to a folder of this machine, and open that."
+            )
+        return Path(self.store)
 
     def verify(self) -> None:
         """Read the blocks of a store, and raise a StoreError naming the first that is not what was written."""
         for source in self.sources:
-            if isinstance(source, StoredBlock):
+            if isinstance(source, StoredBlock | GrownBlock):
                 source.verify()
 
     @property

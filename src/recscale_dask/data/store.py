@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recscale_dask.data.arrow_file import read_vocabulary
+from recscale_dask.data.grown_block import Addition, GrownBlock
 from recscale_dask.data.stored_block import StoredBlock, local_path
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import StoreError
@@ -35,7 +36,7 @@ VOCABULARIES = {"users": "users.arrow", "items": "items.arrow"}
 class StoredMatrix(NamedTuple):
     """The fields of a `recscale_dask.data.matrix.UserItemMatrix` whose blocks are on disk."""
 
-    sources: tuple[StoredBlock, ...]
+    sources: tuple[StoredBlock | GrownBlock, ...]
     bounds: NDArray[np.int64]
     users: Vocabulary
     items: Vocabulary
@@ -61,31 +62,35 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
         If it is missing, no store, cut short, altered, or of a newer format.
     """
     place = os.fspath(path)
-    remote = "://" in place
-    if not remote:
+    if "://" not in place:
         place = str(Path(place).absolute())
     place = place.rstrip("/")
-    manifest = _manifest(place) if remote else STORE.read(Path(place))
+    manifest = _manifest(place)
+    while True:
+        try:
+            return _stored_matrix(place, manifest)
+        except StoreError:
+            newer = _manifest(place)
+            if newer == manifest:
+                raise
+            manifest = newer  # it was replaced meanwhile, and files of the old one with it
+
+
+def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
     try:
-        if not remote:
-            for name, entry in manifest["vocabularies"].items():
-                STORE.check_file(Path(place, VOCABULARIES[name]), entry, verify=True)
+        if "://" not in place:
+            for entry in manifest["vocabularies"].values():
+                STORE.check_file(Path(place, entry["file"]), entry, verify=True)
             for entry in manifest["blocks"]:
-                STORE.check_file(Path(place, entry["file"]), entry, verify=False)
-        users, items = (read_vocabulary(local_path(f"{place}/{file}")) for file in VOCABULARIES.values())
-        sources = tuple(
-            StoredBlock(
-                f"{place}/{entry['file']}",
-                index,
-                entry["start"],
-                entry["n_rows"],
-                manifest["n_items"],
-                entry["n_stored"],
-                entry["digest"],
-            )
-            for index, entry in enumerate(manifest["blocks"])
+                for part in parts_of(entry):
+                    STORE.check_file(Path(place, part["file"]), part, verify=False)
+        users, items = (
+            read_vocabulary(local_path(f"{place}/{manifest['vocabularies'][name]['file']}")) for name in VOCABULARIES
         )
-        bounds = np.array([*(source.start for source in sources), manifest["n_users"]], np.int64)
+        sources = tuple(
+            _source(place, index, entry, manifest["n_items"]) for index, entry in enumerate(manifest["blocks"])
+        )
+        bounds = np.array([*(entry["start"] for entry in manifest["blocks"]), manifest["n_users"]], np.int64)
         matrix = StoredMatrix(
             sources,
             bounds,
@@ -114,14 +119,42 @@ def is_store(path: str | os.PathLike[str]) -> bool:
     return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
 
 
-def _manifest(url: str) -> dict[str, Any]:
+def parts_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the files of a block, given its entry in the manifest: its own, and those of what was appended."""
+    parts: list[dict[str, Any]] = entry.get("parts", [entry])
+    return parts
+
+
+def _source(place: str, index: int, entry: dict[str, Any], n_items: int) -> StoredBlock | GrownBlock:
+    first, *more = (
+        StoredBlock(
+            f"{place}/{part['file']}",
+            index,
+            entry["start"],
+            entry["n_rows"],
+            n_items,
+            part["n_stored"],
+            entry["digest"],
+        )
+        for part in parts_of(entry)
+    )
+    if not more:
+        return first
+    rules = [part["duplicates"] for part in entry["parts"][1:]]
+    additions = tuple(Addition(source, rule) for source, rule in zip(more, rules, strict=True))
+    return GrownBlock(first, additions, entry["digest"])
+
+
+def _manifest(place: str) -> dict[str, Any]:
+    if "://" not in place:
+        return STORE.read(Path(place))
     import fsspec
 
     try:
-        with fsspec.open(f"{url}/{MANIFEST}", "rt", encoding="utf-8") as file:
+        with fsspec.open(f"{place}/{MANIFEST}", "rt", encoding="utf-8") as file:
             text = file.read()
     except FileNotFoundError as error:
-        raise StoreError(f"there is no store at {url}") from error
+        raise StoreError(f"there is no store at {place}") from error
     except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"cannot read {url}: {error}. Look at the address and the rights to it.") from error
-    return STORE.parse(text, url)
+        raise StoreError(f"cannot read {place}: {error}. Look at the address and the rights to it.") from error
+    return STORE.parse(text, place)

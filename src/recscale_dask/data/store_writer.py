@@ -5,11 +5,11 @@ from __future__ import annotations
 import operator
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from recscale_dask.tree import fold_tree
 from recscale_dask.types import Recipe
 
 _THREADS = 2  # of which one usually waits for the disk
+_NOTHING = Summary(np.zeros(0, np.int64), 0.0, 0, b"")
 
 
 def write_store(
@@ -60,87 +61,164 @@ def write_store(
     if overwrite and target.exists() and not STORE.is_at(target):
         raise OutputError(f"{target} exists and is not a store, so it is not overwritten. Choose another path.")
     with written_beside(target, overwrite=overwrite) as folder:
-        (folder / BLOCKS).mkdir(parents=True)
-        entries: list[dict[str, Any]] = []
-        rows: list[_RowTotals] = []
-        column_totals = np.zeros(len(items))
+        STORE.write(folder, write_base(folder, "", blocks, users, items))
 
-        def summaries() -> Iterator[Summary]:
-            for entry, totals, columns, summary in _each_written(blocks, folder):
-                entries.append(entry)
-                rows.append(totals)
-                np.add(column_totals, columns, out=column_totals)
-                yield summary
 
-        summary = fold_tree(summaries(), operator.add)  # few are in memory: each has a number an item
-        counts, sums = (np.concatenate(each) for each in zip(*((row.counts, row.sums) for row in rows), strict=True))
-        for name, vocabulary, *totals in (
-            ("users", users, counts, sums),
-            ("items", items, summary.counts, column_totals),
-        ):
-            write_arrow(folder / VOCABULARIES[name], {"id": vocabulary.ids, "count": totals[0], "sum": totals[1]})
-        STORE.write(
-            folder,
-            {
-                "n_users": len(users),
-                "n_items": len(items),
-                "n_stored": sum(entry["n_stored"] for entry in entries),
-                "dtype": rows[0].dtype,
-                "fingerprint": summary.digest.hex(),
-                "statistics": {
-                    "sum": summary.total,
-                    "smallest": min(row.smallest for row in rows),
-                    "largest": max(row.largest for row in rows),
-                    "longest_row": int(counts.max(initial=0)),
-                    "longest_column": int(summary.counts.max(initial=0)),
-                },
-                "blocks": entries,
-                "vocabularies": {name: file_entry(folder / file) for name, file in VOCABULARIES.items()},
-            },
-        )
+def write_base(
+    folder: Path, prefix: str, blocks: Iterable[Recipe[Block]], users: Vocabulary, items: Vocabulary
+) -> dict[str, Any]:
+    """Write all that a store is made of, but for the manifest, whose fields are returned.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write; made here.
+    prefix : str
+        What leads to it from the folder of the store: empty, or ending in a slash.
+    blocks, users, items
+        See `write_store`.
+    """
+    (folder / BLOCKS).mkdir(parents=True)
+
+    def write(block: Block) -> dict[str, Any]:
+        name = f"{BLOCKS}/{block.index:06d}.arrow"
+        write_block(block, folder / name)
+        return {"file": prefix + name, "bytes": (folder / name).stat().st_size}
+
+    return take_stock(blocks, write, len(items)).fields(folder, prefix, users, items)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _RowTotals:
-    """What is known of the rows of a block once it is on disk."""
+class _Totals:
+    """What is known of a block: its entry in the manifest, and what it adds to the statistics."""
 
-    counts: NDArray[np.int64]
-    sums: NDArray[np.float64]
+    entry: dict[str, Any]
+    row_counts: NDArray[np.int64]
+    row_sums: NDArray[np.float64]
+    column_sums: NDArray[np.float64]
     smallest: float
     largest: float
     dtype: str
+    summary: Summary
 
 
-_OnDisk: TypeAlias = tuple[dict[str, Any], _RowTotals, NDArray[np.float64], Summary]
+@dataclass(frozen=True, slots=True, eq=False)
+class Inventory:
+    """What is known of the blocks of a matrix, one after another.
+
+    Attributes
+    ----------
+    entries : list of dict
+        Of the manifest.
+    counts, sums : ndarray of shape (n_users,)
+        Number and sum of the stored values of each user.
+    column_sums : ndarray of shape (n_items,)
+    smallest, largest : float
+        Of all values; of no values 0.
+    dtype : str
+    summary : Summary
+    """
+
+    entries: list[dict[str, Any]]
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    column_sums: NDArray[np.float64]
+    smallest: float
+    largest: float
+    dtype: str
+    summary: Summary
+
+    def fields(self, folder: Path, prefix: str, users: Vocabulary, items: Vocabulary) -> dict[str, Any]:
+        """Write the vocabularies to a folder, and return the fields of the manifest; see `write_base`."""
+        vocabularies = {}
+        for name, known, counts, sums in (
+            ("users", users, self.counts, self.sums),
+            ("items", items, self.summary.counts, self.column_sums),
+        ):
+            file = VOCABULARIES[name]
+            write_arrow(folder / file, {"id": known.ids, "count": counts, "sum": sums})
+            vocabularies[name] = {"file": prefix + file, **file_entry(folder / file)}
+        return {
+            "n_users": len(users),
+            "n_items": len(items),
+            "n_stored": sum(entry["n_stored"] for entry in self.entries),
+            "dtype": self.dtype,
+            "fingerprint": self.summary.digest.hex(),
+            "statistics": {
+                "sum": self.summary.total,
+                "smallest": self.smallest,
+                "largest": self.largest,
+                "longest_row": int(self.counts.max(initial=0)),
+                "longest_column": int(self.summary.counts.max(initial=0)),
+            },
+            "blocks": self.entries,
+            "vocabularies": vocabularies,
+        }
 
 
-def _each_written(blocks: Iterable[Recipe[Block]], folder: Path) -> Iterator[_OnDisk]:
-    """Write blocks on a few threads; yield of each, in order, its entry in the manifest and what it adds up to."""
+def take_stock(blocks: Iterable[Recipe[Block]], write: Callable[[Block], dict[str, Any]], n_items: int) -> Inventory:
+    """Go through blocks once, a few at a time in memory, and return what is in them.
 
-    def write(index: int, source: Recipe[Block]) -> _OnDisk:
+    Parameters
+    ----------
+    blocks : iterable of Block or of recipes of them
+        In row order.
+    write : callable
+        Called with each on one of a few threads; returns where it is, for its entry in the manifest.
+    n_items : int
+    """
+    found: list[_Totals] = []
+    column_totals = np.zeros(n_items)
+
+    def summaries() -> Iterator[Summary]:
+        for totals in _each(blocks, write):
+            np.add(column_totals, totals.column_sums, out=column_totals)
+            # Few are in memory: they have a number an item.
+            found.append(replace(totals, column_sums=column_totals[:0], summary=_NOTHING))
+            yield totals.summary
+
+    summary = fold_tree(summaries(), operator.add)
+    return Inventory(
+        [each.entry for each in found],
+        np.concatenate([each.row_counts for each in found]),
+        np.concatenate([each.row_sums for each in found]),
+        column_totals,
+        min(each.smallest for each in found),
+        max(each.largest for each in found),
+        found[0].dtype,
+        summary,
+    )
+
+
+def _each(blocks: Iterable[Recipe[Block]], write: Callable[[Block], dict[str, Any]]) -> Iterator[_Totals]:
+    def totals(index: int, source: Recipe[Block]) -> _Totals:
         block = source.load()
         if block.index != index:
             raise ValueError(f"block {block.index} was given as number {index}: give all blocks, in row order")
-        name = f"{BLOCKS}/{index:06d}.arrow"
-        write_block(block, folder / name)
+        summary = summarize(block)
         entry = {
-            "file": name,
             "start": block.start,
             "n_rows": block.n_rows,
             "n_stored": len(block.values),
-            "bytes": (folder / name).stat().st_size,
-            "digest": (summary := summarize(block)).digest.hex(),
+            "digest": summary.digest.hex(),
+            **write(block),
         }
         values = block.values if len(block.values) else np.zeros(1)  # what is not stored is zero
-        totals = _RowTotals(
-            np.diff(block.indptr), row_sums(block), float(values.min()), float(values.max()), block.values.dtype.name
+        return _Totals(
+            entry,
+            np.diff(block.indptr),
+            row_sums(block),
+            column_sums(block),
+            float(values.min()),
+            float(values.max()),
+            block.values.dtype.name,
+            summary,
         )
-        return entry, totals, column_sums(block), summary
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        waiting: deque[Future[_OnDisk]] = deque()
+        waiting: deque[Future[_Totals]] = deque()
         for index, source in enumerate(blocks):
-            waiting.append(threads.submit(write, index, source))
+            waiting.append(threads.submit(totals, index, source))
             if len(waiting) > _THREADS:
                 yield waiting.popleft().result()
         while waiting:

@@ -65,7 +65,7 @@ class StoredBlock:
         except FileNotFoundError as error:
             raise StoreError(
                 f"{self.place} is missing from the store. A worker has to see the store's folder at the same place "
-                "as the driver, or at a URL; otherwise ingest the data again."
+                "as the driver, or at a URL. If it was compacted or replaced after it was opened, open it again."
             ) from error
         except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
             raise StoreError(f"{self.place} is damaged: {error}. Ingest the data again.") from error

@@ -95,7 +95,7 @@ class Vocabulary:
         if not len(self):
             return Vocabulary.from_ids(ids)
         given, own = Vocabulary.from_ids(ids)
-        codes = self.codes(given.ids, missing="ignore")
+        codes = self.codes(given.ids, missing="ignore").copy()
         new = np.flatnonzero(codes < 0)
         if not len(new):
             return self, codes[own]
@@ -284,7 +284,8 @@ def _converted(ids: pa.Array, kind: pa.DataType) -> pa.Array:
         if _is_uuid(kind):
             found = _from_python([uuid.UUID(each) for each in text.to_pylist()])
         else:
-            found = text.combine_chunks() if _is_text(kind) else ids.cast(kind)
+            wide = pa.types.is_integer(ids.type) and pa.types.is_integer(kind) and not _fits(ids, kind)
+            found = text.combine_chunks() if _is_text(kind) else ids.cast(pa.int64() if wide else kind)
     except (pa.ArrowException, ValueError):
         found = ids.slice(0, 0)
     if not _text(pa.chunked_array([found])).equals(text):
@@ -293,6 +294,12 @@ def _converted(ids: pa.Array, kind: pa.DataType) -> pa.Array:
             "Give ids of the same type."
         )
     return found
+
+
+def _fits(integers: pa.Array, kind: pa.DataType) -> bool:
+    limits = np.iinfo(kind.to_pandas_dtype())
+    ends = pc.min_max(integers)
+    return bool(limits.min <= ends["min"].as_py() and ends["max"].as_py() <= limits.max)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
