@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from recscale_dask import __version__
-from recscale_dask.cli import demo, doctor, evaluate, executors, explain, fit, fold_in, recommend, similar, split
+from recscale_dask.cli import (
+    append,
+    compact,
+    demo,
+    doctor,
+    evaluate,
+    executors,
+    explain,
+    fit,
+    fold_in,
+    recommend,
+    similar,
+    split,
+)
 from recscale_dask.cli.failures import PlainGroup
 
 app = typer.Typer(
@@ -38,6 +51,8 @@ def main(
 for _command in (
     demo.demo,
     fit.fit,
+    append.append,
+    compact.compact,
     recommend.recommend,
     fold_in.fold_in,
     explain.explain,
