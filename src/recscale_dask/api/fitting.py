@@ -31,6 +31,7 @@ from recscale_dask.model import Certificate
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.checkpoint import Checkpoints
 from recscale_dask.solvers.svd import singular_triplets
+from recscale_dask.solvers.warm_start import StartVectors
 
 _DENSE = 0.2  # share of non-zero values from which dense products are certainly the faster ones
 
@@ -331,7 +332,7 @@ def svds(
     if whole_number(k, "k", hint=f". Try k={min(6, smaller)}") > smaller:
         raise OptionError(f"k must be from 1 to the smaller side of the matrix, {smaller}; got k={k!r}")
     seed = rng if rng is not None else random_state
-    start = _start_vectors(matrix, v0) if v0 is not None else None
+    start = StartVectors(_start_vectors(matrix, v0)) if v0 is not None else None
     request = ExecutorRequest(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=k
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
-from recscale_dask.data.dense import DenseMatrix, array_of
+from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import Transform
 from recscale_dask.errors import OptionError
@@ -33,7 +33,7 @@ from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
 from recscale_dask.solvers.svd_plan import plan_svd
-from recscale_dask.solvers.warm_start import StartVectors, check_warm_start
+from recscale_dask.solvers.warm_start import GUARDS, StartVectors, check_warm_start, start_vectors
 
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
@@ -89,7 +89,7 @@ class SVDSolver(Solver):
             executor=executor,
             observer=observer,
             center=self.center,
-            start=None if problem.warm_start is None else StartVectors(problem.warm_start, prepared),
+            start=None if problem.warm_start is None else start_vectors(problem.warm_start, prepared),
             maxiter=self.maxiter,
             block_size=self.block_size,
             basis_size=self.basis_size,
@@ -131,6 +131,7 @@ class SVDSolver(Solver):
             if problem.weighting == "binary"
             else stored_values(matrix.sources, stored=matrix.is_stored),
             **closed_form.kept(),
+            **({} if found.guards is None else {GUARDS: found.guards}),
         }
         return Factors(
             user_factors,
@@ -166,7 +167,7 @@ def singular_triplets(
     executor: Executor,
     center: str | None = None,
     seed: Any = 0,
-    start: NDArray[Any] | StartVectors | None = None,
+    start: StartVectors | None = None,
     maxiter: int | None = None,
     block_size: int | None = None,
     basis_size: int | None = None,
@@ -196,8 +197,8 @@ def singular_triplets(
         Subtract the mean of each column, of each row, or of all entries, without densifying.
     seed : int or Generator
         Of the first block.
-    start : ndarray of shape (n_columns, m), or StartVectors, optional
-        Right vectors to begin with, or those of an earlier model: all of them are in the first block, and random ones.
+    start : StartVectors, optional
+        What to begin with, such as the vectors of an earlier model: all of them are in the first block.
     maxiter, block_size, basis_size : int, optional
         See `SVDSolver`.
     keep_left : bool
@@ -230,7 +231,6 @@ def singular_triplets(
     )
     limit = 300 if maxiter is None else maxiter
     with single_threaded_blas(), tall_algebra(cpu_count()) as algebra:
-        first = None if start is None else _first_vectors(matrix, start, plan.side)
         if plan.side == "rows":
             matrix, center = matrix.transposed(), _swapped(center)
         with readable_blocks(executor, matrix) as blocks:
@@ -249,25 +249,12 @@ def singular_triplets(
                 keep_left=keep_left or plan.side == "rows",
                 journal=journal or Journal(),
             )
-            found = engine.run(first)
+            found = engine.run(start)
     return found.swapped() if plan.side == "rows" else found
 
 
 def _swapped(center: str | None) -> str | None:
     return {"items": "users", "users": "items"}.get(center or "", center)
-
-
-def _first_vectors(
-    matrix: UserItemMatrix | DenseMatrix, start: NDArray[Any] | StartVectors, side: str
-) -> NDArray[np.float64]:
-    """Return vectors of the side that is iterated; left ones of an array of right ones are computed in this process."""
-    if isinstance(start, StartVectors):
-        return start.left() if side == "rows" else start.right()
-    right = np.asarray(start, np.float64)
-    if side == "columns":
-        return right
-    blocks = (source.load() for source in matrix.sources)
-    return np.concatenate([array_of(block) @ right for block in blocks])
 
 
 def _check_options(tol: float, maxiter: int | None, block_size: int | None, basis_size: int | None) -> None:

@@ -41,6 +41,8 @@ class SingularTriplets:
         How they were computed.
     center : Center or None
         What was subtracted from the matrix before.
+    guards : ndarray of float32, shape (min(n_rows, n_columns), m), or None
+        Rough vectors of the side that was iterated, behind the `k` wanted ones: a later fit starts from them too.
     """
 
     left: NDArray[np.float64]
@@ -49,6 +51,7 @@ class SingularTriplets:
     certificate: Certificate
     plan: SVDPlan | None = None
     center: Center | None = None
+    guards: NDArray[np.float32] | None = None
 
     def swapped(self) -> SingularTriplets:
         """Return the triplets of the transposed matrix."""

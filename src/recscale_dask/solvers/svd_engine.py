@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ from recscale_dask.solvers.operator import BlockOperator
 from recscale_dask.solvers.svd_certificate import TINY, SingularTriplets, certify
 from recscale_dask.solvers.svd_plan import PROBE_STEPS, SVDPlan
 from recscale_dask.solvers.svd_search import Search
-from recscale_dask.solvers.warm_start import WARM_STEPS, with_random_directions
+from recscale_dask.solvers.warm_start import WARM_STEPS, StartVectors, guard_count, with_random_directions
 
 _MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
 _COARSE = 1e-4
@@ -48,6 +48,8 @@ class Engine:
         Whether to make the left vectors.
     journal : Journal
         Keeps what is found, and gives back what a fit that was stopped had found.
+    guards : ndarray of float32, shape (n_columns, m), or None
+        What the search found beyond the wanted vectors.
     """
 
     operator: BlockOperator
@@ -61,8 +63,9 @@ class Engine:
     observer: Observer
     keep_left: bool
     journal: Journal
+    guards: NDArray[np.float32] | None = field(default=None, init=False)
 
-    def run(self, start: NDArray[np.float64] | None) -> SingularTriplets:
+    def run(self, start: StartVectors | None) -> SingularTriplets:
         """Return the triplets, with a warning if they have not all converged."""
         dtype = np.dtype(self.plan.dtype)
         stagnant = False
@@ -70,7 +73,7 @@ class Engine:
         if whole:
             vectors = self._whole(dtype)
         else:
-            first = None if start is None else with_random_directions(start, self.rng)
+            first = None if start is None else self._first_block(start)
             vectors, precise = self._search(dtype, first, look_at=0 if start is None else WARM_STEPS)
             if not precise:
                 # One block that holds something of all that was found.
@@ -99,7 +102,7 @@ class Engine:
             self._warn(found.certificate, stagnant)
         scale = self.operator.scale
         center = None if self.operator.center is None else self.operator.center.divided(scale)
-        return replace(found, values=found.values / scale, plan=self.plan, center=center)
+        return replace(found, values=found.values / scale, plan=self.plan, center=center, guards=self.guards)
 
     def _whole(self, dtype: np.dtype[Any]) -> NDArray[np.float64]:
         """Return the leading eigenvectors of the whole of A'A."""
@@ -110,6 +113,13 @@ class Engine:
             return {}, {"vectors": np.ascontiguousarray(vectors[:, : -self.k - 1 : -1])}
 
         return self._stage(work)[1]["vectors"]
+
+    def _first_block(self, start: StartVectors) -> NDArray[np.float64]:
+        """Return the vectors that the search starts from, in the columns of the operator."""
+        vectors = start.right
+        if self.plan.side == "rows":  # then A is the transpose of what they are right vectors of
+            vectors = self._stage(lambda: ({}, {"vectors": self.operator.transpose(start.right)}))[1]["vectors"]
+        return with_random_directions(vectors, start.guards, self.rng)
 
     def _search(
         self,
@@ -129,6 +139,8 @@ class Engine:
         if locked is None and start is None and plan.degree > 1 and self.limit > _PATIENCE * plan.passes:
             chebyshev = self._probe(dtype, plan)
         values, arrays = self._stage(lambda: self._found(dtype, start, locked, largest, look_at, plan, chebyshev))
+        if locked is None:
+            self.guards = arrays["guards"]
         return arrays["vectors"], values["precise"]
 
     def _found(
@@ -172,10 +184,11 @@ class Engine:
             self._keep({"lanczos": values, "search": search.state()}, arrays)
 
         search.run(lambda: self.operator.passes, after_step)
-        vectors = lanczos.vectors(wanted)
+        vectors = lanczos.vectors(min(wanted + guard_count(self.k), lanczos.size))
+        vectors, guards = vectors[:, :wanted], vectors[:, wanted:].astype(np.float32)
         if locked is not None:
             vectors = np.concatenate([locked, vectors], axis=1)
-        return {"precise": not search.given_up}, {"vectors": vectors}
+        return {"precise": not search.given_up}, {"vectors": vectors, "guards": guards}
 
     def _probe(self, dtype: np.dtype[Any], plan: SVDPlan) -> ChebyshevFilter | None:
         """Return a filter whose edge is below the smallest wanted eigenvalue, as a few steps estimate it; or None."""

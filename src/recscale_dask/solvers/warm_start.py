@@ -16,6 +16,7 @@ from recscale_dask.solvers.preparation import PreparedMatrix
 
 _TILE = 32  # columns that a product computes in any case: see `recscale_dask.linalg.kernels.tile_width`
 _FEWEST = 8  # random directions
+_FEWEST_GUARDS = 16
 
 WARM_STEPS = 3
 """Steps before the first look at a search that starts from given vectors.
@@ -26,42 +27,58 @@ larger than the smallest wanted value and have nothing to do with the rest (`tes
 """
 
 
+GUARDS = "guards"
+"""Name in `recscale_dask.model.Factors.training` of the vectors behind the wanted ones."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StartVectors:
-    """Singular vectors of an earlier model in the rows and columns of a matrix; rows new to it are zero.
+    """What a search starts from.
 
     Attributes
     ----------
-    model : Factors
-    prepared : PreparedMatrix
-        The matrix, weighted and scaled.
+    right : ndarray of float64, shape (n_columns, m)
+        Right singular vectors of nearly the same matrix; zero in rows that it does not have.
+    guards : ndarray of float32, shape (min(n_rows, n_columns), g), or None
+        Rough ones of the side that is iterated, behind those: where the spectrum is flat, vectors
+        change places with them.
     """
 
-    model: Factors
-    prepared: PreparedMatrix
+    right: NDArray[np.float64]
+    guards: NDArray[np.float32] | None = None
 
-    def right(self) -> NDArray[np.float64]:
-        """Return the item vectors, shape (n_items, m)."""
-        matrix, model = self.prepared.matrix, self.model
-        return self._of(model.item_factors, model.items, matrix.items, self.prepared.item_unscale)
 
-    def left(self) -> NDArray[np.float64]:
-        """Return the user vectors, shape (n_users, m)."""
-        matrix, model = self.prepared.matrix, self.model
-        return self._of(model.user_factors, model.users, matrix.users, self.prepared.user_unscale)
+def start_vectors(model: Factors, prepared: PreparedMatrix) -> StartVectors:
+    """Return the vectors of an earlier model in the columns of a matrix, which is weighted and scaled."""
+    matrix = prepared.matrix
+    # The scaling is undone with the sums of today, which are near those of the model; lengths do not matter.
+    rank = int(np.count_nonzero(model.singular_values))
+    right = _matched(model.item_factors[:, :rank], model.items, matrix.items).astype(np.float64)
+    right /= np.sqrt(model.singular_values[:rank])
+    if prepared.item_scale is not None:
+        right *= prepared.item_scale[:, None]
+    guards = model.training.get(GUARDS)
+    if guards is not None:
+        wide = len(model.users) < len(model.items)
+        if wide != (matrix.shape[0] < matrix.shape[1]):
+            guards = None  # of the side that is the longer one now
+        else:
+            guards = _matched(guards, *((model.users, matrix.users) if wide else (model.items, matrix.items)))
+    return StartVectors(right, guards)
 
-    def _of(
-        self, factors: NDArray[np.float32], known: Vocabulary, ids: Vocabulary, unscale: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        # The scaling is undone with the sums of today, which are near those of the model; lengths do not matter.
-        codes = known.codes(ids.ids, missing="ignore")
-        rank = int(np.count_nonzero(self.model.singular_values))
-        vectors = np.zeros((len(ids), rank))
-        vectors[codes >= 0] = factors[codes[codes >= 0], :rank]
-        vectors /= np.sqrt(self.model.singular_values[:rank])
-        if unscale is not None:
-            np.divide(vectors, unscale[:, None], out=vectors, where=unscale[:, None] > 0)
-        return vectors
+
+def guard_count(rank: int) -> int:
+    """Return how many vectors behind the wanted ones are kept: a quarter at least, and what makes whole tiles."""
+    least = rank + max(_FEWEST_GUARDS, rank // 4) + _FEWEST
+    return -(-least // _TILE) * _TILE - rank - _FEWEST
+
+
+def _matched(rows: NDArray[np.float32], known: Vocabulary, ids: Vocabulary) -> NDArray[np.float32]:
+    """Return the row of each id; zeros for ids that are not known."""
+    codes = known.codes(ids.ids, missing="ignore")
+    matched = np.zeros((len(ids), rows.shape[1]), np.float32)
+    matched[codes >= 0] = rows[codes[codes >= 0]]
+    return matched
 
 
 def check_warm_start(model: Factors, problem: Problem, center: str | None) -> None:
@@ -92,17 +109,19 @@ def check_warm_start(model: Factors, problem: Problem, center: str | None) -> No
         raise OptionError("warm_start has none of the items of this matrix. Is it a model of other data?")
 
 
-def with_random_directions(start: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return start vectors, and random ones behind them, as many as cost nothing more but `_FEWEST` at least.
+def with_random_directions(
+    start: NDArray[np.float64], guards: NDArray[np.float32] | None, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return start vectors, guards and random directions, as many as cost nothing more but `_FEWEST` at least.
 
-    Half of the length of each is in rows where every start vector is zero, if there are such: what is
+    Half of the length of each direction is in rows where every start vector is zero, if there are such: what is
     new there shows soonest so.
     """
-    n, given = start.shape
-    count = -(-(given + _FEWEST) // _TILE) * _TILE - given
-    directions = rng.standard_normal((n, count))
+    given = [start] if guards is None else [start, guards]
+    n, known = len(start), sum(each.shape[1] for each in given)
+    directions = rng.standard_normal((n, -(-(known + _FEWEST) // _TILE) * _TILE - known))
     new = ~start.any(axis=1)
     if 0 < np.count_nonzero(new) < n:
         for rows in (new, ~new):
             directions[rows] /= np.linalg.norm(directions[rows], axis=0)
-    return np.concatenate([start, directions], axis=1)
+    return np.concatenate([*given, directions], axis=1)
