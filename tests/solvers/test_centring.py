@@ -13,6 +13,7 @@ from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.svd import singular_triplets
+from recscale_dask.solvers.warm_start import StartVectors
 
 KINDS = {"sparse": lambda dense: UserItemMatrix.from_scipy(sp.csr_array(dense)), "dense": DenseMatrix.from_numpy}
 CENTERS = ["items", "users", "global"]
@@ -72,7 +73,7 @@ def test_triplets_are_those_of_the_centred_matrix(center, shape, kind, dtype, ho
 def test_start_vectors_are_of_the_matrix_as_it_is_given(center, kind, shape):
     dense = ratings(shape)
     cold = triplets(dense, 5, kind=kind, center=center, block_size=6)
-    warm = triplets(dense, 5, kind=kind, center=center, block_size=6, start=cold.right)
+    warm = triplets(dense, 5, kind=kind, center=center, block_size=6, start=StartVectors(cold.right))
     np.testing.assert_allclose(warm.values, cold.values, rtol=1e-12)
     assert warm.certificate.passes <= cold.certificate.passes
 

@@ -22,6 +22,7 @@ from recscale_dask.linalg.krylov import BlockLanczos
 from recscale_dask.solvers import svd, svd_engine
 from recscale_dask.solvers.svd import SVDSolver, singular_triplets
 from recscale_dask.solvers.svd_plan import plan_svd
+from recscale_dask.solvers.warm_start import StartVectors
 from recscale_dask.testing.matrices import checkerboard, planted_low_rank
 
 SHAPES = [(300, 40), (40, 300), (100, 100), (5, 3), (3, 5), (2, 2), (400, 180), (180, 400), (300, 300), (7, 600)]
@@ -164,7 +165,7 @@ def test_tol_zero_is_working_precision():
 def test_warm_start_takes_fewer_passes():
     matrix = random_sparse((2000, 1000), 0.01)
     cold = triplets(matrix, 8, tol=1e-4)
-    warm = triplets(matrix, 8, tol=1e-4, start=cold.right)
+    warm = triplets(matrix, 8, tol=1e-4, start=StartVectors(cold.right))
     assert warm.certificate.passes < cold.certificate.passes
 
 
@@ -176,7 +177,7 @@ def test_vectors_of_a_slightly_changed_matrix_save_passes(shape, dtype, tol):
     changed.data *= 1 + 1e-3 * np.random.default_rng(1).standard_normal(changed.nnz)
     earlier = triplets(rows.astype(dtype), 20, tol=tol)
     fresh = triplets(changed.astype(dtype), 20, tol=tol)
-    warm = triplets(changed.astype(dtype), 20, tol=tol, start=earlier.right)
+    warm = triplets(changed.astype(dtype), 20, tol=tol, start=StartVectors(earlier.right))
     assert fresh.plan.method == warm.plan.method == "block Lanczos"
     assert warm.certificate.passes <= 0.75 * fresh.certificate.passes
     assert warm.certificate.converged
