@@ -22,10 +22,10 @@ def merged(block: Block, more: Block, duplicates: str) -> Block:
     duplicates : {"sum", "max", "last"}
         What becomes of a pair that is in both: the sum of the values, in their dtype; the larger one; that of `more`.
     """
-    arrays = _merge(
+    indptr, indices, values = _merge(
         block.indptr, block.indices, block.values, more.indptr, more.indices, more.values, _KINDS[duplicates]
     )
-    return Block(block.index, block.start, *arrays, block.n_columns)
+    return Block(block.index, block.start, indptr, indices, values, block.n_columns)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

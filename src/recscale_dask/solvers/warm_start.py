@@ -117,7 +117,7 @@ def with_random_directions(
     Half of the length of each direction is in rows where every start vector is zero, if there are such: what is
     new there shows soonest so.
     """
-    given = [start] if guards is None else [start, guards]
+    given: list[NDArray[Any]] = [start] if guards is None else [start, guards]
     n, known = len(start), sum(each.shape[1] for each in given)
     directions = rng.standard_normal((n, -(-(known + _FEWEST) // _TILE) * _TILE - known))
     new = ~start.any(axis=1)
