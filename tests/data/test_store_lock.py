@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
@@ -56,7 +57,7 @@ def test_every_way_to_write_a_store_takes_its_lock(tmp_path):
     matrix().save(tmp_path / "store")
     stored = rs.UserItemMatrix.open(tmp_path / "store")
     before = sorted(tmp_path.rglob("*"))
-    more = rs.Interactions.from_arrow(__import__("pyarrow").table({"user": [0], "item": [1]}), user="user", item="item")
+    more = rs.Interactions.from_arrow(pa.table({"user": [0], "item": [1]}), user="user", item="item")
     writers = (
         lambda: stored.append(more),
         stored.compact,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.weighting import Transform
 
+_IN_MEMORY_BYTES = 1 << 28  # of stored values, up to which a store is transposed in memory
+
 
 @dataclass(frozen=True, eq=False)
 class UserItemMatrix:
@@ -264,11 +266,21 @@ class UserItemMatrix:
         return sp.vstack([source.load().to_scipy() for source in self.sources], format="csr")
 
     def transposed(self) -> UserItemMatrix:
-        """Return the matrix of items by users in memory, cut into blocks in the same way.
+        """Return the matrix of items by users, cut into blocks in the same way.
 
-        A weighting that is applied on loading has been applied then. Two more copies of the matrix are in memory
-        for a while, and one is left.
+        It is in memory, with two more copies for a while; that of a store that is large is written into the store
+        instead, block by block, and found there the next time. A weighting that is applied on loading has been
+        applied then.
+
+        Raises
+        ------
+        OutputError
+            If that of a large store cannot be written there.
         """
+        if self.store is not None and self.nnz * (4 + self.dtype.itemsize) > _IN_MEMORY_BYTES:
+            from recscale_dask.data.transposing import stored_transpose
+
+            return self.open(stored_transpose(self, self._local_store("write the transpose to")))
         rows = self.loaded().to_scipy().T.tocsr()  # ascending in each row, because SciPy reads rows in order
         return self._from_csr(rows, self.items, self.users)
 

@@ -29,6 +29,9 @@ STORE = FolderKind(
 BLOCKS = "blocks"
 """Folder of the blocks: ``blocks/000000.arrow``, ..."""
 
+TRANSPOSED = "transposed"
+"""Folder of transposes, each a store."""
+
 VOCABULARIES = {"users": "users.arrow", "items": "items.arrow"}
 """Files of ids, with the number and the sum of the stored values of each."""
 

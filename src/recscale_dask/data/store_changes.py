@@ -22,7 +22,7 @@ from recscale_dask.data.blocks import Block, balanced_bounds, cut
 from recscale_dask.data.grown_block import Addition, GrownBlock
 from recscale_dask.data.interactions import AGGREGATIONS, Interactions
 from recscale_dask.data.recut import recut
-from recscale_dask.data.store import BLOCKS, STORE, VOCABULARIES, StoredMatrix, parts_of, read_store
+from recscale_dask.data.store import BLOCKS, STORE, TRANSPOSED, VOCABULARIES, StoredMatrix, parts_of, read_store
 from recscale_dask.data.store_lock import store_lock
 from recscale_dask.data.store_writer import take_stock, write_base
 from recscale_dask.data.stored_block import StoredBlock, write_block
@@ -78,6 +78,7 @@ def compact_store(store: Path) -> None:
             return write_base(folder, prefix, recut(matrix.sources, bounds), matrix.users, matrix.items)
 
         _replace_manifest(store, manifest, _COMPACTED, change)
+        shutil.rmtree(store / TRANSPOSED, ignore_errors=True)  # of the store as it was
 
 
 def _in_codes_of(matrix: StoredMatrix, interactions: Interactions, duplicates: Any) -> Interactions:

@@ -12,11 +12,17 @@ from recscale_dask.errors import OutputError, StoreError
 
 
 @contextmanager
-def store_lock(store: str | os.PathLike[str]) -> Iterator[None]:
+def store_lock(store: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a store, which need not be there yet.
 
     The lock is on a file beside the store that holds the number of this process, and goes with the lock. Readers
     need none: they see the store as it was before a change, or after it.
+
+    Parameters
+    ----------
+    store : path
+    wait : bool
+        Whether to wait for another writer, instead of an error.
 
     Raises
     ------
@@ -28,7 +34,7 @@ def store_lock(store: str | os.PathLike[str]) -> Iterator[None]:
     target = Path(store).absolute()
     path = target.with_name(f".{target.name}.lock")
     try:
-        file = _locked(path, target)
+        file = _locked(path, target, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     try:
@@ -40,11 +46,11 @@ def store_lock(store: str | os.PathLike[str]) -> Iterator[None]:
         os.close(file)
 
 
-def _locked(path: Path, target: Path) -> int:
+def _locked(path: Path, target: Path, how: int) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how)
             if _is_at(file, path):
                 os.ftruncate(file, 0)
                 os.write(file, str(os.getpid()).encode())
