@@ -49,7 +49,7 @@ def test_a_fit_from_an_earlier_model_takes_half_of_the_passes(grown, options):
     assert warm.certificate.converged
     assert 2 * warm.certificate.passes <= fresh.certificate.passes
     np.testing.assert_allclose(warm.singular_values, fresh.singular_values, rtol=1e-4)
-    assert warm.provenance["warm_start"] == model.fingerprint
+    assert warm.provenance["warm_start"] == model.factors_sha256()
     assert fresh.provenance["warm_start"] is None
 
 

@@ -167,7 +167,7 @@ def factorize(
         "executor": executor_name,
         "versions": _versions(),
         "fit_seconds": time.perf_counter() - start,
-        "warm_start": warm_start and warm_start.fingerprint,
+        "warm_start": warm_start and warm_start.factors_sha256(),
         **factors.provenance,
     }
     return FactorModel.of(dataclasses.replace(factors, provenance=_plain(provenance)))

@@ -61,7 +61,7 @@ class Journal:
             return cls()
         named = ("rank", "weighting", "user_scaling", "item_scaling", "tol", "seed")
         identity = {"data": fingerprint, **{name: getattr(problem, name) for name in named}, **options}
-        identity["warm_start"] = problem.warm_start and problem.warm_start.fingerprint
+        identity["warm_start"] = problem.warm_start and problem.warm_start.factors_sha256()
         return cls(problem.checkpoints, problem.checkpoints.begin(identity))
 
     @property
