@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A model that is fitted again after 1% of its interactions were new: passes and seconds, from the old model and afresh.
+"""Fits after 1% of the interactions were new: passes and seconds, from the old model and afresh.
 
 Usage: python benchmarks/growing.py --large MATRIX.npz [--gowalla FOLDER] [--rank 64] [--scratch FOLDER]
 
@@ -49,7 +49,8 @@ def grown_store(rows: Any, folder: Path) -> tuple[rs.UserItemMatrix, rs.UserItem
     after, appending = timed(lambda: before.append(new))
     size = sum(each.stat().st_size for each in (folder / "store" / "deltas").rglob("*.arrow"))
     print(
-        f"{before.nnz:,} values saved in {saving:.2f} s; {len(new):,} appended in {appending:.2f} s, {size / 1e6:.0f} MB"
+        f"{before.nnz:,} values saved in {saving:.2f} s; {len(new):,} appended in {appending:.2f} s: "
+        f"{size / 1e6:.0f} MB"
     )
     return before, after
 

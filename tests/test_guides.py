@@ -18,6 +18,16 @@ def test_guide_to_long_fits_runs_as_pasted(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "pasted.py", "ratings.store", "state"]
 
 
+def test_guide_to_growing_data_runs_as_pasted(tmp_path: Path) -> None:
+    script = tmp_path / "pasted.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / "growing.md").read_text(), re.DOTALL)))
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "pasted.py", "ratings.store"]
+
+
 def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
     script = tmp_path / "pasted.py"
     script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / "new-users.md").read_text(), re.DOTALL)))

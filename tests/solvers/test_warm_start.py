@@ -144,7 +144,7 @@ def test_vectors_guards_and_random_directions_fill_whole_tiles(rank):
     guards = guard_count(rank)
     assert guards >= rank / 4
     start, behind = np.ones((500, rank)), np.ones((500, guards), np.float32)
-    block = with_random_directions(start, behind, np.random.default_rng(0))
+    block = with_random_directions(start, behind, np.random.default_rng(0), np.dtype(np.float32))
     assert block.shape[1] % 32 == 0
     assert block.shape[1] - rank - guards == 8
 
@@ -152,5 +152,5 @@ def test_vectors_guards_and_random_directions_fill_whole_tiles(rank):
 def test_half_of_a_random_direction_is_where_nothing_is_known():
     start = np.ones((100, 2))
     start[90:] = 0
-    directions = with_random_directions(start, None, np.random.default_rng(0))[:, 2:]
+    directions = with_random_directions(start, None, np.random.default_rng(0), np.dtype(float))[:, 2:]
     np.testing.assert_allclose(np.linalg.norm(directions[90:], axis=0), np.linalg.norm(directions[:90], axis=0))

@@ -82,14 +82,12 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
 def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
     try:
         if "://" not in place:
-            for entry in manifest["vocabularies"].values():
-                STORE.check_file(Path(place, entry["file"]), entry, verify=True)
+            for name, file in vocabulary_files(manifest).items():
+                STORE.check_file(Path(place, file), manifest["vocabularies"][name], verify=True)
             for entry in manifest["blocks"]:
                 for part in parts_of(entry):
                     STORE.check_file(Path(place, part["file"]), part, verify=False)
-        users, items = (
-            read_vocabulary(local_path(f"{place}/{manifest['vocabularies'][name]['file']}")) for name in VOCABULARIES
-        )
+        users, items = (read_vocabulary(local_path(f"{place}/{file}")) for file in vocabulary_files(manifest).values())
         sources = tuple(
             _source(place, index, entry, manifest["n_items"]) for index, entry in enumerate(manifest["blocks"])
         )
@@ -120,6 +118,11 @@ def is_store(path: str | os.PathLike[str]) -> bool:
 
     system, folder = fsspec.url_to_fs(place)
     return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
+
+
+def vocabulary_files(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return where the vocabularies are, by name: those of the first store, or those that a change has written."""
+    return {name: manifest["vocabularies"][name].get("file", file) for name, file in VOCABULARIES.items()}
 
 
 def parts_of(entry: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,7 +22,16 @@ from recscale_dask.data.blocks import Block, balanced_bounds, cut
 from recscale_dask.data.grown_block import Addition, GrownBlock
 from recscale_dask.data.interactions import AGGREGATIONS, Interactions
 from recscale_dask.data.recut import recut
-from recscale_dask.data.store import BLOCKS, STORE, TRANSPOSED, VOCABULARIES, StoredMatrix, parts_of, read_store
+from recscale_dask.data.store import (
+    BLOCKS,
+    STORE,
+    TRANSPOSED,
+    VOCABULARIES,
+    StoredMatrix,
+    parts_of,
+    read_store,
+    vocabulary_files,
+)
 from recscale_dask.data.store_lock import store_lock
 from recscale_dask.data.store_writer import take_stock, write_base
 from recscale_dask.data.stored_block import StoredBlock, write_block
@@ -71,7 +80,7 @@ def compact_store(store: Path) -> None:
         _sweep(store)
         if not any(file.startswith(f"{_DELTAS}/") for file in _files(manifest)):
             return
-        counts = read_arrow(store / manifest["vocabularies"]["users"]["file"]).column("count").to_numpy()
+        counts = read_arrow(store / vocabulary_files(manifest)["users"]).column("count").to_numpy()
         bounds = balanced_bounds(np.concatenate([[0], np.cumsum(counts)]), len(matrix.items))
 
         def change(folder: Path, prefix: str) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def _replace_manifest(
 
 def _files(manifest: dict[str, Any]) -> set[str]:
     files = {part["file"] for entry in manifest["blocks"] for part in parts_of(entry)}
-    return files | {entry["file"] for entry in manifest["vocabularies"].values()}
+    return files | set(vocabulary_files(manifest).values())
 
 
 def _sweep(store: Path) -> None:

@@ -16,7 +16,7 @@ from recscale_dask.atomic import written_beside
 from recscale_dask.data.arrow_file import read_arrow
 from recscale_dask.data.blocks import Block, balanced_bounds
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.store import STORE, TRANSPOSED
+from recscale_dask.data.store import STORE, TRANSPOSED, vocabulary_files
 from recscale_dask.data.store_lock import store_lock
 from recscale_dask.data.store_writer import write_base
 from recscale_dask.data.weighting import Transform, TransformedBlock
@@ -61,8 +61,7 @@ def stored_transpose(matrix: UserItemMatrix, store: Path) -> Path:
 
 
 def _write(matrix: UserItemMatrix, store: Path, target: Path) -> None:
-    items_file = STORE.read(store)["vocabularies"]["items"]["file"]
-    counts = read_arrow(store / items_file).column("count").to_numpy()
+    counts = read_arrow(store / vocabulary_files(STORE.read(store))["items"]).column("count").to_numpy()
     n_users, n_items = matrix.shape
     if len(counts) != n_items:
         raise StoreError(f"{store} was added to after it was opened. Open it again.")

@@ -73,7 +73,7 @@ class Engine:
         if whole:
             vectors = self._whole(dtype)
         else:
-            first = None if start is None else self._first_block(start)
+            first = None if start is None else self._first_block(start, dtype)
             vectors, precise = self._search(dtype, first, look_at=0 if start is None else WARM_STEPS)
             if not precise:
                 # One block that holds something of all that was found.
@@ -114,12 +114,13 @@ class Engine:
 
         return self._stage(work)[1]["vectors"]
 
-    def _first_block(self, start: StartVectors) -> NDArray[np.float64]:
+    def _first_block(self, start: StartVectors, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the vectors that the search starts from, in the columns of the operator."""
         vectors = start.right
         if self.plan.side == "rows":  # then A is the transpose of what they are right vectors of
-            vectors = self._stage(lambda: ({}, {"vectors": self.operator.transpose(start.right)}))[1]["vectors"]
-        return with_random_directions(vectors, start.guards, self.rng)
+            right = start.right.astype(np.float64)
+            vectors = self._stage(lambda: ({}, {"vectors": self.operator.transpose(right)}))[1]["vectors"]
+        return with_random_directions(vectors, start.guards, self.rng, dtype)
 
     def _search(
         self,

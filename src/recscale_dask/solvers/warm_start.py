@@ -37,14 +37,14 @@ class StartVectors:
 
     Attributes
     ----------
-    right : ndarray of float64, shape (n_columns, m)
+    right : ndarray of shape (n_columns, m)
         Right singular vectors of nearly the same matrix; zero in rows that it does not have.
     guards : ndarray of float32, shape (min(n_rows, n_columns), g), or None
         Rough ones of the side that is iterated, behind those: where the spectrum is flat, vectors
         change places with them.
     """
 
-    right: NDArray[np.float64]
+    right: NDArray[Any]
     guards: NDArray[np.float32] | None = None
 
 
@@ -53,10 +53,10 @@ def start_vectors(model: Factors, prepared: PreparedMatrix) -> StartVectors:
     matrix = prepared.matrix
     # The scaling is undone with the sums of today, which are near those of the model; lengths do not matter.
     rank = int(np.count_nonzero(model.singular_values))
-    right = _matched(model.item_factors[:, :rank], model.items, matrix.items).astype(np.float64)
-    right /= np.sqrt(model.singular_values[:rank])
+    right = _matched(model.item_factors[:, :rank], model.items, matrix.items)
+    right /= np.sqrt(model.singular_values[:rank]).astype(np.float32)
     if prepared.item_scale is not None:
-        right *= prepared.item_scale[:, None]
+        right *= prepared.item_scale[:, None].astype(np.float32)
     guards = model.training.get(GUARDS)
     if guards is not None:
         wide = len(model.users) < len(model.items)
@@ -110,8 +110,8 @@ def check_warm_start(model: Factors, problem: Problem, center: str | None) -> No
 
 
 def with_random_directions(
-    start: NDArray[np.float64], guards: NDArray[np.float32] | None, rng: np.random.Generator
-) -> NDArray[np.float64]:
+    start: NDArray[Any], guards: NDArray[np.float32] | None, rng: np.random.Generator, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     """Return start vectors, guards and random directions, as many as cost nothing more but `_FEWEST` at least.
 
     Half of the length of each direction is in rows where every start vector is zero, if there are such: what is
@@ -124,4 +124,4 @@ def with_random_directions(
     if 0 < np.count_nonzero(new) < n:
         for rows in (new, ~new):
             directions[rows] /= np.linalg.norm(directions[rows], axis=0)
-    return np.concatenate([*given, directions], axis=1)
+    return np.concatenate([*given, directions], axis=1, dtype=dtype)
