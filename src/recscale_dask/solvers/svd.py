@@ -33,7 +33,7 @@ from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
 from recscale_dask.solvers.svd_plan import plan_svd
-from recscale_dask.solvers.warm_start import GUARDS, StartVectors, check_warm_start, start_vectors
+from recscale_dask.solvers.warm_start import GUARDS, StartVectors, check_warm_start, guard_count, start_vectors
 
 WORKING_PRECISION = 1e-10
 """What ``tol=0`` stands for: as good as float64 products and their Gram matrix commonly allow."""
@@ -94,6 +94,7 @@ class SVDSolver(Solver):
             block_size=self.block_size,
             basis_size=self.basis_size,
             keep_left=False,
+            n_guards=guard_count(problem.rank),
             journal=journal,
         )
         values, roots = found.values, np.sqrt(found.values)
@@ -172,6 +173,7 @@ def singular_triplets(
     block_size: int | None = None,
     basis_size: int | None = None,
     keep_left: bool = True,
+    n_guards: int = 0,
     journal: Journal | None = None,
     observer: Observer = ignore,
 ) -> SingularTriplets:
@@ -204,6 +206,8 @@ def singular_triplets(
     keep_left : bool
         Whether to make the left vectors, which take as much memory as all else. Of a matrix with fewer rows than
         columns both sides are made in any case.
+    n_guards : int
+        How many rough vectors behind the wanted ones to keep, for a later fit to start from.
     journal : Journal, optional
         Keeps what is found, so that a fit that is stopped can go on.
 
@@ -247,6 +251,7 @@ def singular_triplets(
                 rng=np.random.default_rng(seed),
                 observer=observer,
                 keep_left=keep_left or plan.side == "rows",
+                n_guards=n_guards,
                 journal=journal or Journal(),
             )
             found = engine.run(start)

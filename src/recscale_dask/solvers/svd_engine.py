@@ -23,7 +23,7 @@ from recscale_dask.solvers.operator import BlockOperator
 from recscale_dask.solvers.svd_certificate import TINY, SingularTriplets, certify
 from recscale_dask.solvers.svd_plan import PROBE_STEPS, SVDPlan
 from recscale_dask.solvers.svd_search import Search
-from recscale_dask.solvers.warm_start import WARM_STEPS, StartVectors, guard_count, with_random_directions
+from recscale_dask.solvers.warm_start import WARM_STEPS, StartVectors, with_random_directions
 
 _MARGIN = 0.9  # of a coarse tolerance, where residuals of Ritz pairs are those of the triplets
 _COARSE = 1e-4
@@ -48,6 +48,8 @@ class Engine:
         Whether to make the left vectors.
     journal : Journal
         Keeps what is found, and gives back what a fit that was stopped had found.
+    n_guards : int
+        How many vectors beyond the wanted ones are kept, if there are so many.
     guards : ndarray of float32, shape (n_columns, m), or None
         What the search found beyond the wanted vectors.
     """
@@ -63,6 +65,7 @@ class Engine:
     observer: Observer
     keep_left: bool
     journal: Journal
+    n_guards: int = 0
     guards: NDArray[np.float32] | None = field(default=None, init=False)
 
     def run(self, start: StartVectors | None) -> SingularTriplets:
@@ -185,8 +188,8 @@ class Engine:
             self._keep({"lanczos": values, "search": search.state()}, arrays)
 
         search.run(lambda: self.operator.passes, after_step)
-        vectors = lanczos.vectors(min(wanted + guard_count(self.k), lanczos.size))
-        vectors, guards = vectors[:, :wanted], vectors[:, wanted:].astype(np.float32)
+        vectors = lanczos.vectors(min(wanted + self.n_guards, lanczos.size))
+        vectors, guards = np.ascontiguousarray(vectors[:, :wanted]), vectors[:, wanted:].astype(np.float32)
         if locked is not None:
             vectors = np.concatenate([locked, vectors], axis=1)
         return {"precise": not search.given_up}, {"vectors": vectors, "guards": guards}
