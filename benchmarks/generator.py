@@ -64,7 +64,9 @@ class Interactions:
     seed: int = 0
 
     @classmethod
-    def of_size(cls, n_rows: int, n_users: int | None = None, n_items: int | None = None, seed: int = 0) -> Interactions:
+    def of_size(
+        cls, n_rows: int, n_users: int | None = None, n_items: int | None = None, seed: int = 0
+    ) -> Interactions:
         """Return interactions with 200 rows a user, and items that grow as the root of the rows (50,000 at 10M)."""
         return cls(
             n_rows=n_rows,
