@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""The parts of `scale.py` that run in a process of their own, beside the command line that it measures.
+
+Usage: python benchmarks/scale_parts.py sort FOLDER OUT.parquet [--memory-limit 2GiB] [--threads 2]
+       python benchmarks/scale_parts.py fit STORE MODEL [--rank 64] [--tol 0.01]
+       python benchmarks/scale_parts.py residuals STORE MODEL
+
+`sort` has DuckDB sort the rows of Parquet files by user, with the threads and the memory that an ingest has. `fit`
+loads a store into memory and fits and saves a model. `residuals` measures those of a model's triplets in float64 with
+SciPy, from the Arrow files of a store and the arrays of the model, with nothing of ours. Each prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse
+
+
+def sort(interactions: Path, out: Path, memory_limit: str, threads: int) -> dict[str, Any]:
+    """Write the rows to one Parquet file, sorted by user."""
+    import duckdb
+
+    out.unlink(missing_ok=True)
+    spill = out.with_suffix(".spill")
+    with duckdb.connect() as connection:
+        for name, setting in (("memory_limit", memory_limit), ("threads", threads), ("temp_directory", spill)):
+            connection.execute(f"SET {name} = '{setting}'")
+        query = f"SELECT user, item, value FROM read_parquet('{interactions}/*.parquet') ORDER BY user"
+        rows = connection.execute(f"COPY ({query}) TO '{out}' (FORMAT parquet)").fetchall()
+    return {"rows": rows[0][0]}
+
+
+def fit(store: Path, model: Path, rank: int, tol: float) -> dict[str, Any]:
+    """Fit with the matrix in memory; loading it is timed apart."""
+    import recscale_dask as rs
+
+    seconds = {}
+    start = time.perf_counter()
+    matrix = rs.UserItemMatrix.open(store).loaded()
+    seconds["read"] = time.perf_counter() - start
+    start = time.perf_counter()
+    fitted = rs.factorize(matrix, rank=rank, tol=tol, executor="threads", progress=False)
+    seconds["fit"] = time.perf_counter() - start
+    start = time.perf_counter()
+    fitted.save(model, overwrite=True)
+    seconds["save"] = time.perf_counter() - start
+    assert fitted.certificate is not None
+    return {"seconds": seconds, "passes": fitted.certificate.passes, "factors_sha256": fitted.factors_sha256()}
+
+
+def residuals(store: Path, model: Path) -> dict[str, Any]:
+    """Measure ``sqrt(|A v - s u|^2 + |A' u - s v|^2) / s`` of each triplet."""
+    s = np.load(model / "singular_values.npy").astype(np.float64)
+    users = np.load(model / "user_factors.npy", mmap_mode="r")
+    v = np.load(model / "item_factors.npy").astype(np.float64) / np.sqrt(s)
+    left, back = np.zeros(len(s)), np.zeros_like(v)
+    start = 0
+    for block in _blocks(store, len(v)):
+        u = users[start : start + block.shape[0]].astype(np.float64) / np.sqrt(s)
+        left += np.square(block @ v - u * s).sum(axis=0)
+        back += block.T @ u
+        start += block.shape[0]
+    found = np.sqrt(left + np.square(back - v * s).sum(axis=0)) / s
+    return {"worst": float(found.max()), "rows": start}
+
+
+def _blocks(store: Path, n_items: int) -> Iterator[Any]:
+    """Yield the rows of a store as SciPy matrices, block by block."""
+    for path in sorted((store / "blocks").glob("*.arrow")):
+        with pa.memory_map(str(path)) as file:
+            batch = pa.ipc.open_file(file).get_batch(0)
+            items, values = batch.column("items"), batch.column("values")
+            csr = (values.flatten().to_numpy().astype(np.float64), items.flatten().to_numpy(), items.offsets.to_numpy())
+            yield scipy.sparse.csr_array(csr, shape=(batch.num_rows, n_items))
+
+
+def main() -> None:
+    """Run the part that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("sort", "fit", "residuals"))
+    parser.add_argument("input", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--memory-limit", default="2GiB")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--tol", type=float, default=1e-2)
+    args = parser.parse_args()
+    if args.what == "sort":
+        answer = sort(args.input, args.out, args.memory_limit, args.threads)
+    elif args.what == "fit":
+        answer = fit(args.input, args.out, args.rank, args.tol)
+    else:
+        answer = residuals(args.input, args.out)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
