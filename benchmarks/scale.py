@@ -14,9 +14,8 @@ Cases, each in fresh processes whose memory is sampled with that of all processe
     resume     fits killed with `kill -9`, resumed on another executor: the same factors?
     all        the lot
 
-What a case needs and is not in FOLDER yet, it makes there first. Lines appear on stderr as they are ready, and the table
-on stdout at the end. Exit code 1 if a check failed; a missed target is only a "no". Files of 100 million interactions
-take 5 GB, those of a billion 50 GB. Linux only.
+What a case needs and is not in FOLDER yet, it makes there first. Lines appear on stderr as they are ready, and the
+table on stdout at the end. Exit code 1 if a check failed; a missed target is only a "no". Linux only.
 """
 
 from __future__ import annotations

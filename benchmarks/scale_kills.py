@@ -48,9 +48,11 @@ def resume(report: Report, setting: Setting) -> None:
         same = answer["factors_sha256"] in hashes and len(hashes) == 1
         kills.append({"killed": victim, "resumed": heir, "moment": moment, "same": same, **killed})
         print(kills[-1], file=sys.stderr, flush=True)
-    same = sum(each["same"] for each in kills)
-    report.row(Row(case=f"{case}: same factors", ours=same, peer=None, target=len(kills), absolute=True, unit="kills"))
-    report.check(f"{case}: same factors", same == len(kills), f"{same} of {len(kills)}")
+    n_same = sum(each["same"] for each in kills)
+    report.row(
+        Row(case=f"{case}: same factors", ours=n_same, peer=None, target=len(kills), absolute=True, unit="kills")
+    )
+    report.check(f"{case}: same factors", n_same == len(kills), f"{n_same} of {len(kills)}")
     early = sum(each["checkpoints"] == 0 for each in kills)
     report.note(f"{case}: {early} of {len(kills)} kills came before the first checkpoint")
     report.measured(case, {}, whole=whole, kills=kills)
@@ -120,5 +122,5 @@ class Fits:
         return sum(each.is_file() for each in self.checkpoint.rglob("*")) if self.checkpoint.exists() else 0
 
     def _running(self, executor: str, stdout: int) -> subprocess.Popen[bytes]:
-        arguments = [command(), *map(str, self.command(executor)), "--json"]
+        arguments = [str(each) for each in (command(), *self.command(executor), "--json")]
         return subprocess.Popen(arguments, stdout=stdout, stderr=subprocess.DEVNULL)
