@@ -1,8 +1,8 @@
 """Memory and time of a command and of all processes that it starts. Linux only.
 
 Memory is the proportional set size (PSS), summed over the processes: a page that three of them share counts a third
-in each, and pages of mapped files count as long as they are mapped and in memory. To add it up, the kernel walks over all
-pages, which takes tens of milliseconds for some GB; so that is done when the sum of resident set sizes, which costs
+in each, and pages of mapped files count as long as they are mapped and in memory. To add it up, the kernel walks over
+all pages, which takes tens of milliseconds for some GB; so that is done when the sum of resident set sizes, which costs
 nothing, is higher than it ever was, and else now and then.
 """
 
