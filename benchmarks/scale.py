@@ -3,9 +3,10 @@
 
 Usage: python benchmarks/scale.py generate --interactions 100M --out FOLDER [--users N] [--items N] [--seed 0]
        python benchmarks/scale.py CASE --interactions 100M [--folder FOLDER] [--json OUT] ...
-       python benchmarks/scale.py predict
+       python benchmarks/scale.py predict JSON... [--workers 16 --cores 8 --memory 64 --network 10 ...]
 
-Cases, each in fresh processes whose memory is sampled with that of all processes below them (`process_tree.py`):
+`predict` is the cost model of docs/guide/how-large.md, with the rates that `fit` measured and wrote to the JSON
+files. Cases, each in fresh processes whose memory is sampled with that of all processes below them (`process_tree.py`):
 
     ingest     rows to a store, against DuckDB merely sorting them by user, with the same memory and threads
     fit        an SVD from the store, against its plan, and against the same fit with the matrix in memory
@@ -27,9 +28,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from common import Report
+import cost_model
+from common import Report, table
+from cost_model import Cluster, Rates
 from generator import Interactions
-from scale_cases import Setting, append, fit, ingest, recommend
+from scale_cases import Setting, append, fit, ingest, recommend, short
 from scale_kills import resume
 
 CASES: dict[str, Callable[[Report, Setting], None]] = {
@@ -76,6 +79,33 @@ def run(args: argparse.Namespace) -> int:
     return report.finish()
 
 
+def predict(args: argparse.Namespace) -> int:
+    """Print what fits of larger data would take on a cluster."""
+    rates = Rates.of(args.measured)
+    cluster = Cluster(
+        n_workers=args.workers,
+        cores=args.cores,
+        memory=args.memory * 2**30,
+        network=args.network * 1e9 / 8,
+        disk=args.disk * 1e9,
+        remote=args.remote * 1e9,
+    )
+    found = [cost_model.predict(Interactions.of_size(n_rows), rates, cluster) for n_rows in args.interactions]
+    minutes = [(name, *(f"{each.seconds[name] / 60:.1f} min" for each in found)) for name in found[0].seconds]
+    rows = [
+        *minutes,
+        ("in all", *(f"{sum(each.seconds.values()) / 60:.0f} min" for each in found)),
+        ("moved per pass", *(f"{each.bytes_moved / 1e9:.2f} GB" for each in found)),
+    ]
+    for where in ("worker_bytes", "driver_bytes"):
+        place = where.partition("_")[0]
+        named = [getattr(each, where) for each in found]
+        rows += [(f"{place}: {name}", *(f"{each[name] / 1e9:.1f} GB" for each in named)) for name in named[0]]
+    sizes = [f"{short(each.interactions.n_rows)} interactions" for each in found]
+    print("\n".join([f"{cluster}; {rates.passes} passes", *table(("", *sizes), rows)]))
+    return 0
+
+
 def count(text: str) -> int:
     """Return a number such as 100M."""
     number, factor = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 1)
@@ -105,6 +135,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--json", type=Path, metavar="OUT")
         command.set_defaults(run=run)
+    command = commands.add_parser("predict", help="what larger data would take on a cluster")
+    command.add_argument("measured", type=Path, nargs="+", metavar="JSON", help="of runs that had the case fit")
+    command.add_argument("--interactions", type=count, nargs="+", default=[10**10, 10**11], metavar="N")
+    command.add_argument("--workers", type=int, default=16)
+    command.add_argument("--cores", type=int, default=8, help="of each worker")
+    command.add_argument("--memory", type=float, default=64, help="of each worker, GiB")
+    command.add_argument("--network", type=float, default=10, help="of each worker, Gbit/s")
+    command.add_argument("--disk", type=float, default=2, help="of each worker, GB/s")
+    command.add_argument("--remote", type=float, default=1, help="from the store to each worker, GB/s")
+    command.set_defaults(run=predict)
     return parser
 
 

@@ -147,7 +147,13 @@ def fit(report: Report, setting: Setting) -> None:
         f"{case}: {answer['n_users']:,} users x {answer['n_items']:,} items, {n_stored:,} values, "
         f"{seconds:.1f} s, forecast {plan['seconds']:.1f} s; {per_pass:.2f} s per pass and billion values"
     )
-    facts = {"plan": plan, "fit": measured.as_dict(), "answer": answer, "seconds_per_pass_and_billion": per_pass}
+    facts = {
+        "n_rows": setting.n_rows,
+        "plan": plan,
+        "fit": measured.as_dict(),
+        "answer": answer,
+        "seconds_per_pass_and_billion": per_pass,
+    }
     facts |= _in_memory(report, setting, case, answer)
     report.measured(case, {}, **facts)
     if setting.baseline is not None:
