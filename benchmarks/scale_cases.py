@@ -75,14 +75,14 @@ class Setting:
 
     def store(self, n_rows: int | None = None) -> Path:
         """Return the store; it is ingested, unmeasured, if it is not there."""
-        store = self.path(".store", n_rows)
+        store = self.path("-store", n_rows)
         if not store.exists():
             recscale("ingest", self.interactions(n_rows), "--out", store, *_COLUMNS).answer()
         return store
 
     def model(self) -> Path:
         """Return the model of all interactions; it is fitted, unmeasured, if it is not there."""
-        model = self.path(".model")
+        model = self.path("-model")
         if not model.exists():
             recscale("fit", self.store(), "--out", model, *self.fit_options).answer()
         return model
@@ -90,10 +90,10 @@ class Setting:
 
 def ingest(report: Report, setting: Setting) -> None:
     """Measure an ingest against DuckDB merely sorting the same rows by user."""
-    source, store = setting.interactions(), setting.path(".store")
+    source, store = setting.interactions(), setting.path("-store")
     limit = ("--memory-limit", setting.memory_limit)
     shutil.rmtree(store, ignore_errors=True)
-    sorted_rows = setting.path(".sorted.parquet")
+    sorted_rows = setting.path("-sorted.parquet")
     peer = _part("sort", source, sorted_rows, *limit, "--threads", cpu_count())
     peer.answer()
     sorted_rows.unlink()
@@ -114,7 +114,7 @@ def ingest(report: Report, setting: Setting) -> None:
 
 def fit(report: Report, setting: Setting) -> None:
     """Measure a fit from the store against its forecast, and against the same fit with the matrix in memory."""
-    store, model, case = setting.store(), setting.path(".model"), f"fit {short(setting.n_rows)}"
+    store, model, case = setting.store(), setting.path("-model"), f"fit {short(setting.n_rows)}"
     plan = recscale("plan", store, *setting.fit_options).answer()
     measured = recscale("fit", store, "--out", model, "--overwrite", *setting.fit_options)
     answer = measured.answer()
@@ -169,7 +169,7 @@ def _in_memory(report: Report, setting: Setting, case: str, answer: dict[str, An
     if needed > there:
         report.note(f"{case}: not compared with the matrix in memory, which takes {needed / 1e9:.0f} GB")
         return {}
-    model = setting.path(".memory.model")
+    model = setting.path("-memory-model")
     measured = _part("fit", setting.store(), model, *setting.fit_options)
     theirs = measured.answer()
     shutil.rmtree(model)
@@ -187,11 +187,11 @@ def _verify(report: Report, case: str, store: Path, model: Path, tol: float) -> 
 
 def recommend(report: Report, setting: Setting) -> None:
     """Measure the best 10 unseen items of the first million users, written to a folder."""
-    model, out, case = setting.model(), setting.path(".recs"), f"recommend {short(setting.n_rows)}"
+    model, out, case = setting.model(), setting.path("-recs"), f"recommend {short(setting.n_rows)}"
     shutil.rmtree(out, ignore_errors=True)
     with pa.memory_map(str(model / "users.arrow")) as file:
         users = pa.ipc.open_file(file).read_all()["id"].slice(0, _USERS)
-    chosen = setting.path(".users.parquet")
+    chosen = setting.path("-users.parquet")
     pq.write_table(pa.table({"user": users}), chosen)
     measured = recscale("recommend", model, "--out", out, "--k", 10, "--users", chosen)
     answer = measured.answer()
@@ -207,7 +207,7 @@ def recommend(report: Report, setting: Setting) -> None:
 def append(report: Report, setting: Setting) -> None:
     """Count the passes of a refit from the model before 1% of the rows were appended, against a fresh fit."""
     case = f"append {short(setting.n_rows)}"
-    folder = setting.path(".append")
+    folder = setting.path("-append")
     shutil.rmtree(folder, ignore_errors=True)
     _hold_back(setting.interactions(), folder)
     store, old = folder / "store", folder / "old"

@@ -29,7 +29,7 @@ _PATIENCE = 60.0  # seconds for the processes below a killed one to end by thems
 def resume(report: Report, setting: Setting) -> None:
     """Kill fits at random moments, resume each on another executor, and compare hashes of the factors."""
     case = f"resume {short(setting.n_resume)}"
-    fits = Fits(setting.store(setting.n_resume), setting.path(".killed", setting.n_resume), setting.fit_options)
+    fits = Fits(setting.store(setting.n_resume), setting.path("-killed", setting.n_resume), setting.fit_options)
     whole = {name: fits.whole(name) for name in _EXECUTORS}
     hashes = {each["sha"] for each in whole.values()}
     report.check(
