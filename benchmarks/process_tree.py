@@ -22,6 +22,7 @@ from typing import Any
 
 _INTERVAL = 0.05  # seconds between two looks
 _SHARE = 0.02  # of the time may go into adding up where there is no sign of a new peak
+_PATIENCE = 10.0  # seconds for a command to end when the caller was interrupted
 _HIGHER = 1.005  # how much the sum of resident sizes has to grow to be one
 
 
@@ -93,8 +94,12 @@ def measure(command: Sequence[Any], *, environment: Mapping[str, str] | None = N
                     following = ended + (ended - begun) / _SHARE
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_INTERVAL)
-        finally:
+        except BaseException:
+            process.terminate()  # it may have to clean up
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
             process.kill()
+            raise
         seconds = time.perf_counter() - start
         stdout.seek(0)
         stderr.seek(0)
