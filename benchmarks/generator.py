@@ -53,7 +53,7 @@ class Interactions:
     Attributes
     ----------
     n_rows, n_users, n_items : int
-        Rows; users and items that may be drawn: a few of the rarest never are.
+        Rows; users and items that may be drawn: a few of the rarest are not.
     seed : int
         Same seed and numbers, same rows.
     """
@@ -129,9 +129,9 @@ class _Law:
         self._groups = rng.choice(GROUPS, interactions.n_users, p=sizes / sizes.sum()).astype(np.uint8)
         taste = rng.standard_normal((GROUPS, GENRES)) * _TASTE
         weights = np.exp(taste).cumsum(axis=1)
-        bytes_ = np.arange(256) / 256
-        self._genres = np.stack([np.searchsorted(each / each[-1], bytes_, side="right") for each in weights])
-        self._genres = self._genres.astype(np.uint8).reshape(-1)  # of group and a random byte
+        parts = np.arange(128) / 128
+        genres = np.stack([np.searchsorted(each / each[-1], parts, side="right") for each in weights])
+        self._genres = genres.astype(np.uint8).reshape(-1)  # of a group and 7 random bits
         levels = norm.ppf((np.arange(_LEVELS) + 0.5) / _LEVELS)
         ratings = 3.5 + 0.5 * taste[:, :, None] + 0.9 * levels
         self._ratings = (np.clip(np.round(2 * ratings), 1, 10) / 2).astype(np.float32).reshape(-1)
@@ -139,10 +139,10 @@ class _Law:
     def draw(self, rng: np.random.Generator, start: int, stop: int) -> pa.RecordBatch:
         """Return rows [start, stop) of the log."""
         bits = rng.integers(0, 1 << 64, stop - start, dtype=np.uint64)
-        user = _inverse(self._users, bits & 0xFFFFFF, 24)
-        rank = _inverse(self._items, bits >> 24 & 0x7FFFFFF, 27)
+        user = _inverse(self._users, bits & 0xFFFFFFF, 28)
+        rank = _inverse(self._items, bits >> 28 & 0xFFFFFF, 24)
         group = self._groups[user].astype(np.intp)
-        genre = self._genres[(group << 8) + (bits >> 51 & 0xFF).astype(np.intp)]
+        genre = self._genres[(group << 7) + (bits >> 52 & 0x7F).astype(np.intp)]
         # The item of that genre in the same run of 32 ranks; past the last run, the one that was drawn.
         item = (rank & ~(GENRES - 1)) + genre
         item = np.where(item < self._all.n_items, item, rank)
