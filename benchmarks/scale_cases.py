@@ -225,9 +225,16 @@ def append(report: Report, setting: Setting) -> None:
     for name, answer in answers.items():
         certificate = answer["certificate"]
         report.check(f"{case}: {name} certified", certificate["converged"], f"{certificate['max_residual']:.2e}")
+    compacted = recscale("compact", store)
+    compacted.answer()
     _verify(report, case, store, folder / "warm", setting.tol)
     report.measured(
-        case, {}, append=appended.as_dict(), answers=answers, **{n: m.as_dict() for n, m in measured.items()}
+        case,
+        {},
+        append=appended.as_dict(),
+        compact=compacted.as_dict(),
+        answers=answers,
+        **{n: m.as_dict() for n, m in measured.items()},
     )
     shutil.rmtree(folder)
 

@@ -8,7 +8,7 @@ Usage: python benchmarks/scale_parts.py sort FOLDER OUT.parquet [--memory-limit 
 `sort` has DuckDB sort the rows of Parquet files by user, with the threads and the memory that an ingest has. `fit`
 loads a store into memory, fits and saves a model, and
 takes the times of its parts. `residuals` measures those of a model's triplets in float64 with
-SciPy, from the Arrow files of a store and the arrays of the model, with nothing of ours. Each prints one JSON object.
+SciPy, from the Arrow files of a compact store and the arrays of the model, with nothing of ours. Each prints one JSON object.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse
 
 from recscale_dask.execution.machine import cpu_count
@@ -84,17 +85,27 @@ def fit(store: Path, model: Path, rank: int, tol: float) -> dict[str, Any]:
 def residuals(store: Path, model: Path) -> dict[str, Any]:
     """Measure ``sqrt(|A v - s u|^2 + |A' u - s v|^2) / s`` of each triplet."""
     s = np.load(model / "singular_values.npy").astype(np.float64)
+    user_rows, item_rows = (_positions(store, model, name) for name in ("users.arrow", "items.arrow"))
     users = np.load(model / "user_factors.npy", mmap_mode="r")
-    v = np.load(model / "item_factors.npy").astype(np.float64) / np.sqrt(s)
+    v = np.load(model / "item_factors.npy")[item_rows].astype(np.float64) / np.sqrt(s)
     left, back = np.zeros(len(s)), np.zeros_like(v)
     start = 0
     for block in _blocks(store, len(v)):
-        u = users[start : start + block.shape[0]].astype(np.float64) / np.sqrt(s)
+        u = users[user_rows[start : start + block.shape[0]]].astype(np.float64) / np.sqrt(s)
         left += np.square(block @ v - u * s).sum(axis=0)
         back += block.T @ u
         start += block.shape[0]
     found = np.sqrt(left + np.square(back - v * s).sum(axis=0)) / s
     return {"worst": float(found.max()), "rows": start}
+
+
+def _positions(store: Path, model: Path, name: str) -> Any:
+    """Return the row of the model's factors of each row or column of the store."""
+    found = []
+    for folder in (store, model):
+        with pa.memory_map(str(folder / name)) as file:
+            found.append(pa.ipc.open_file(file).read_all()["id"].combine_chunks())
+    return pc.index_in(found[0], value_set=found[1]).to_numpy()
 
 
 def _blocks(store: Path, n_items: int) -> Iterator[Any]:
