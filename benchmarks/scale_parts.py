@@ -6,9 +6,9 @@ Usage: python benchmarks/scale_parts.py sort FOLDER OUT.parquet [--memory-limit 
        python benchmarks/scale_parts.py residuals STORE MODEL
 
 `sort` has DuckDB sort the rows of Parquet files by user, with the threads and the memory that an ingest has. `fit`
-loads a store into memory, fits and saves a model, and
-takes the times of its parts. `residuals` measures those of a model's triplets in float64 with
-SciPy, from the Arrow files of a compact store and the arrays of the model, with nothing of ours. Each prints one JSON object.
+loads a store into memory, fits and saves a model, and takes the times of its parts. `residuals` measures those of a
+model's triplets in float64 with SciPy, from the Arrow files of a store without deltas and the arrays of the model, with
+nothing of ours. Each prints one JSON object.
 """
 
 from __future__ import annotations
