@@ -69,7 +69,7 @@ class Rates:
     driver : float
         Seconds per item and pass of the driver's algebra, of the largest fit.
     save : float
-        Seconds per user and item of writing a model; of the largest fit.
+        Seconds per stored value of writing a model, which holds the training data; of the largest fit.
     share : float
         Stored values per row of interactions.
     passes, block_size : int
@@ -104,7 +104,7 @@ class Rates:
             user_factors=last["cores"] * last["kinds"]["user factors"] / last["n_stored"],
             look=last["kinds"]["first look"] / last["n_stored"],
             driver=last["kinds"]["driver"] / last["passes"] / last["n_items"],
-            save=last["seconds"]["save"] / (last["n_users"] + last["n_items"]),
+            save=last["seconds"]["save"] / last["n_stored"],
             share=last["n_stored"] / n_rows,
             passes=last["passes"],
             block_size=last["plan"]["block_size"],
@@ -164,7 +164,7 @@ def predict(interactions: Interactions, rates: Rates, cluster: Cluster) -> Predi
         "reading": blocks / cluster.remote + (0.0 if in_memory else passes * blocks / cluster.disk),
         "first look": stored * max(rates.look, _VALUE_BYTES / cluster.remote),
         "user factors": stored * rates.user_factors / cores + 4 * _RANK * n_users / cluster.network,
-        "saving": (n_users + n_items) * rates.save,
+        "saving": stored * rates.save,
     }
     return Prediction(
         interactions=interactions,

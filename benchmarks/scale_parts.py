@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,16 @@ def fit(store: Path, model: Path, rank: int, tol: float) -> dict[str, Any]:
 def residuals(store: Path, model: Path) -> dict[str, Any]:
     """Measure ``sqrt(|A v - s u|^2 + |A' u - s v|^2) / s`` of each triplet."""
     s = np.load(model / "singular_values.npy").astype(np.float64)
-    user_rows, item_rows = (_positions(store, model, name) for name in ("users.arrow", "items.arrow"))
+    manifest = json.loads((store / "manifest.json").read_text())
+    user_rows, item_rows = (
+        _positions(store / manifest["vocabularies"][name].get("file", f"{name}.arrow"), model / f"{name}.arrow")
+        for name in ("users", "items")
+    )
     users = np.load(model / "user_factors.npy", mmap_mode="r")
     v = np.load(model / "item_factors.npy")[item_rows].astype(np.float64) / np.sqrt(s)
     left, back = np.zeros(len(s)), np.zeros_like(v)
     start = 0
-    for block in _blocks(store, len(v)):
+    for block in _blocks([store / each["file"] for each in manifest["blocks"]], len(v)):
         u = users[user_rows[start : start + block.shape[0]]].astype(np.float64) / np.sqrt(s)
         left += np.square(block @ v - u * s).sum(axis=0)
         back += block.T @ u
@@ -99,18 +103,18 @@ def residuals(store: Path, model: Path) -> dict[str, Any]:
     return {"worst": float(found.max()), "rows": start}
 
 
-def _positions(store: Path, model: Path, name: str) -> Any:
-    """Return the row of the model's factors of each row or column of the store."""
+def _positions(stored: Path, modelled: Path) -> Any:
+    """Return the row of the model's factors of each row or column of the store, by their ids."""
     found = []
-    for folder in (store, model):
-        with pa.memory_map(str(folder / name)) as file:
+    for path in (stored, modelled):
+        with pa.memory_map(str(path)) as file:
             found.append(pa.ipc.open_file(file).read_all()["id"].combine_chunks())
     return pc.index_in(found[0], value_set=found[1]).to_numpy()
 
 
-def _blocks(store: Path, n_items: int) -> Iterator[Any]:
+def _blocks(paths: Sequence[Path], n_items: int) -> Iterator[Any]:
     """Yield the rows of a store as SciPy matrices, block by block."""
-    for path in sorted((store / "blocks").glob("*.arrow")):
+    for path in paths:
         with pa.memory_map(str(path)) as file:
             batch = pa.ipc.open_file(file).get_batch(0)
             items, values = batch.column("items"), batch.column("values")
