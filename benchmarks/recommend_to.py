@@ -13,8 +13,7 @@ set, each executor in turns with threads, after its start), scale (5 million use
 and stored: the first 500,000 users, and a tenth of them). Lines appear on stderr as they are ready, and the table
 on stdout at the end.
 
-Memory is the proportional set size (PSS) of the process and all its children, summed and sampled five times a
-second: a page that three processes share counts a third in each. Linux only.
+Memory is that of the process and all its children: see `process_tree.py`. Linux only.
 
 Exit code 1 if two executors write other bytes. A missed target is only a "no".
 """
@@ -23,12 +22,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,9 +32,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import scipy.sparse
 from common import Report, Row, interleave
+from process_tree import measure
 
 import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
@@ -46,7 +42,6 @@ from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
 RANK = 64
 K = 10
 WARM_UP_USERS = 65536
-_SAMPLES = 0.2  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +139,8 @@ def _stored_model(inputs: Inputs) -> rs.FactorModel:
 
 def _child(*arguments: Any) -> tuple[Any, int]:
     """Run a part of the benchmark in a process of its own; return what it printed and its peak memory."""
-    script = Path(__file__).with_name("recommend_scale.py")
-    command = [sys.executable, str(script), *map(str, arguments)]
-    peak = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        root = psutil.Process(process.pid)
-        while process.poll() is None:
-            peak = max(peak, _pss(root))
-            time.sleep(_SAMPLES)
-        assert process.stdout is not None
-        printed = process.stdout.read()
-    if process.returncode:
-        raise SystemExit(f"{script} failed with {process.returncode}")
-    return json.loads(printed or "null"), peak
-
-
-def _pss(root: psutil.Process) -> int:
-    """Return the proportional set size of a process and its children, in bytes."""
-    total = 0
-    try:
-        tree = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    for each in tree:
-        try:
-            lines = Path(f"/proc/{each.pid}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it just ended
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
+    measured = measure([sys.executable, Path(__file__).with_name("recommend_scale.py"), *arguments])
+    return measured.answer(), measured.peak_bytes
 
 
 def main() -> None:
