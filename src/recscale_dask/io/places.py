@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recscale_dask.errors import DataError
@@ -23,6 +23,13 @@ class File:
     def open(self) -> Any:
         """Return a stream of its bytes, decompressed as the suffix says."""
         return self.filesystem.open_input_stream(self.path, compression="detect")
+
+    def unmapped(self) -> File:
+        """Return the file for reading once from start to end, without pages of it that stay in memory."""
+        from pyarrow.fs import LocalFileSystem
+
+        local = isinstance(self.filesystem, LocalFileSystem)
+        return replace(self, filesystem=LocalFileSystem(use_mmap=False)) if local else self
 
 
 def locate(source: Any) -> list[File]:
