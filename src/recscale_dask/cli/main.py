@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from recscale_dask import __version__
-from recscale_dask.cli import demo, doctor, evaluate, executors, explain, fit, fold_in, recommend, similar, split
+from recscale_dask.cli import (
+    demo,
+    doctor,
+    evaluate,
+    executors,
+    explain,
+    fit,
+    fold_in,
+    ingest,
+    recommend,
+    similar,
+    split,
+)
 from recscale_dask.cli.failures import PlainGroup
 
 app = typer.Typer(
@@ -37,6 +49,7 @@ def main(
 
 for _command in (
     demo.demo,
+    ingest.ingest,
     fit.fit,
     recommend.recommend,
     fold_in.fold_in,

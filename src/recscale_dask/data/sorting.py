@@ -42,8 +42,8 @@ def _by_digit(digits: Any, order: Any, shift: Any, sorted_digits: Any, sorted_or
     for digit in range(1 << _BITS):
         places[digit + 1] += places[digit]
     for row in range(len(digits)):
-        digit = np.int64((digits[row] >> shift) & mask)
-        place = places[digit]
-        places[digit] = place + 1
+        digit_here = np.int64((digits[row] >> shift) & mask)
+        place = places[digit_here]
+        places[digit_here] = place + 1
         sorted_digits[place] = digits[row]
         sorted_order[place] = order[row]

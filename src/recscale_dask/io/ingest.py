@@ -20,9 +20,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from recscale_dask.atomic import check_output
 from recscale_dask.data.interactions import AGGREGATIONS
-from recscale_dask.data.store_writer import write_store
+from recscale_dask.data.store_writer import check_target, write_store
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.events import Observer
 from recscale_dask.io.ingest_files import working_folder
@@ -110,7 +109,7 @@ def ingest_stream(
         If the store cannot be written.
     """
     room = Room(memory_limit)
-    check_output(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     seconds: dict[str, float] = {}
     with working_folder(target) as folder:
         with _timed(seconds, "read"):

@@ -68,9 +68,9 @@ def _left_behind(target: Path) -> Iterator[Path]:
     prefix = f".{target.name}."
     for each in target.parent.iterdir():
         owner, _, suffix = each.name.removeprefix(prefix).partition(".")
-        if each.name.startswith(prefix) and owner.isdecimal() and suffix in ("ingesting", "writing"):
-            if int(owner) != os.getpid() and not _is_alive(int(owner)):
-                yield each
+        of_ours = each.name.startswith(prefix) and owner.isdecimal() and suffix in ("ingesting", "writing")
+        if of_ours and int(owner) != os.getpid() and not _is_alive(int(owner)):
+            yield each
 
 
 def _is_alive(process: int) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def group_rows(rows: NumberedRows, folder: Path, room: Room, observer: Observer)
     bounds = np.unique(np.concatenate([[0], cuts, [len(counts)]]))
     groups = [
         Group(folder / f"group-{number:06d}", int(offsets[stop] - offsets[start]), int(start), int(stop))
-        for number, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+        for number, (start, stop) in enumerate(pairwise(bounds))
     ]
     group_of_user = np.repeat(np.arange(len(groups), dtype=np.int32), np.diff(bounds))
     written = np.zeros(len(groups), np.int64)
@@ -108,7 +109,7 @@ def _not_empty(
 
 
 def _write_at(file: int, rows: NDArray[Any], place: int) -> None:
-    data = memoryview(rows).cast("B")
+    data = rows.data.cast("B")
     while len(data):  # a full disk may take a part first
         n = os.pwrite(file, data, place)
         data, place = data[n:], place + n

@@ -212,9 +212,7 @@ class _IntegerTable:
         hash_integers(ids, hashes)
         while row < len(ids):
             room = len(self._known)
-            row, self.n = code_integers(
-                ids, hashes, self._slots, self._known, self.counts, self.n, room, row, codes
-            )
+            row, self.n = code_integers(ids, hashes, self._slots, self._known, self.counts, self.n, room, row, codes)
             if row < len(ids):
                 self._known, self.counts = _longer(self._known), _longer(self.counts)
                 self._slots = np.full(2 * len(self._known), -1, np.int32)

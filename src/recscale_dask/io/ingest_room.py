@@ -47,8 +47,8 @@ class Room:
         # In the end they are sorted, which takes as much again.
         if self.limit is not None and 2 * nbytes > self._free - (64 << 20):
             raise OptionError(
-                f"memory_limit={byte_text(self.limit)} is too small: the different ids in the first {n_rows:,} rows take "
-                f"{byte_text(nbytes)}, and as much again to be sorted. Give "
+                f"memory_limit={byte_text(self.limit)} is too small: the different ids in the first {n_rows:,} rows "
+                f"take {byte_text(nbytes)}, and as much again to be sorted. Give "
                 f"{byte_text(_PROCESS + 3 * nbytes + (64 << 20))} or more."
             )
 
@@ -57,8 +57,8 @@ class Room:
         needed = _PROCESS + rows * _SORTING_BYTES
         if self.limit is not None and needed > self.limit:
             raise OptionError(
-                f"memory_limit={byte_text(self.limit)} is too small: the {rows:,} rows of user {user!r} are sorted together. "
-                f"Give {byte_text(needed)} or more, or leave that user out."
+                f"memory_limit={byte_text(self.limit)} is too small: the {rows:,} rows of user {user!r} are sorted "
+                f"together. Give {byte_text(needed)} or more, or leave that user out."
             )
 
     @property

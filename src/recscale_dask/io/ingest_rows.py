@@ -132,10 +132,11 @@ class _Rows:
         if not self._chunks:
             within = " in that window of time" if self._window and self.n_read else ""
             raise DataError(f"there are no interactions: the source has columns but not one row{within}.")
-        dtypes = [np.dtype(np.int32), np.dtype(np.int32)]
-        dtypes += [np.dtype(np.float32)] * self._has("value") + [np.dtype(np.int64)] * self._has("time")
+        kinds = ["i4", "i4", *["f4"] * self._has("value"), *["i8"] * self._has("time")]
         users, items = self._ids.pop("user").finish(), self._ids.pop("item").finish()
-        return NumberedRows(self._chunks, dtypes, self._has("value"), self._has("time"), users, items)
+        return NumberedRows(
+            self._chunks, [np.dtype(each) for each in kinds], self._has("value"), self._has("time"), users, items
+        )
 
     def _has(self, role: str) -> bool:
         return getattr(self._found, role) is not None

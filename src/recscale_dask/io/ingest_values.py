@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +71,15 @@ class StoredValues:
         return self.indptr[start : stop + 1] - first, items, numbers
 
 
+_Combined: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+
+
 def combine_rows(
     rows: NumberedRows, groups: list[Group], duplicates: Literal["sum", "max", "last"], folder: Path, observer: Observer
 ) -> StoredValues:
     """Return the values of each user and item, combined as `Interactions.aggregate` does; the groups are deleted."""
 
-    def combined(group: Group) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    def combined(group: Group) -> _Combined:
         users, items, *others = read_columns(group.path, rows.dtypes, group.n_rows)
         values = others[0] if rows.has_values else None
         times = others[-1] if rows.has_times else None
@@ -104,8 +107,10 @@ def combine_rows(
     return StoredValues(folder, indptr, rows.users.vocabulary, rows.items.vocabulary)
 
 
-def _in_order(threads: ThreadPoolExecutor, combined: object, groups: list[Group]) -> Iterator[tuple[Group, tuple]]:
-    waiting: deque[tuple[Group, Future]] = deque()
+def _in_order(
+    threads: ThreadPoolExecutor, combined: Callable[[Group], _Combined], groups: list[Group]
+) -> Iterator[tuple[Group, _Combined]]:
+    waiting: deque[tuple[Group, Future[_Combined]]] = deque()
     for group in groups:
         waiting.append((group, threads.submit(combined, group)))
         if len(waiting) > _THREADS:
@@ -164,8 +169,8 @@ def _kept(
         for name in ("items", "values"):
             (matrix.folder / name).unlink()
     indptr = np.concatenate([[0], np.cumsum(counts[users_kept])])
-    users, items = (
+    users, new_items = (
         Vocabulary(ids.take(np.flatnonzero(kept)))
         for ids, kept in ((matrix.users, users_kept), (matrix.items, items_kept))
     )
-    return StoredValues(folder, indptr, users, items)
+    return StoredValues(folder, indptr, users, new_items)

@@ -41,7 +41,9 @@ class Window:
         OptionError
             If one is nothing of the kind, or they are of two kinds, or nothing lies between them.
         """
-        bounds = {name: _bound(name, given) for name, given in (("since", since), ("until", until)) if given is not None}
+        bounds = {
+            name: _bound(name, given) for name, given in (("since", since), ("until", until)) if given is not None
+        }
         if len({dates for _, dates in bounds.values()}) > 1:
             raise OptionError(f"since={since!r} and until={until!r} have to be two numbers or two dates.")
         low, high = (bounds.get(name, (None, False))[0] for name in ("since", "until"))

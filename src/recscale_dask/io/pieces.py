@@ -80,6 +80,7 @@ def stream_frame(frame: Any, columns: Columns) -> Stream:
     """
     library = library_of(frame)
     n_rows = None
+    batches: Iterator[pa.Table]
     try:
         if library == "polars" and hasattr(frame, "collect_schema"):
             lazy = frame.lazy()

@@ -33,7 +33,7 @@ class File:
 
 
 def locate(source: Any) -> list[File]:
-    """Return the files of a path, folder, glob or fsspec URL, or of a list of these, in order of name.
+    """Return the files of a path, folder, glob or fsspec URL, or of a list of these (or of files), in order of name.
 
     Files in folders whose names start with a dot or an underscore are left out (``_SUCCESS``, ``.crc``).
 
@@ -43,7 +43,7 @@ def locate(source: Any) -> list[File]:
         If nothing is there (with close matches), or the URL's kind is not known here.
     """
     sources = source if isinstance(source, list | tuple) else [source]
-    files = [file for each in sources for file in _expand(os.fspath(each))]
+    files = [file for each in sources for file in ([each] if isinstance(each, File) else _expand(os.fspath(each)))]
     if not files:
         raise DataError("an empty list of files holds no interactions; name at least one.")
     return files

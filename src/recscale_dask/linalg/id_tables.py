@@ -96,7 +96,8 @@ def code_bytes(
         place = hashes[row] & mask
         code = slots[place]
         while code >= 0 and not (
-            known_hashes[code] == hashes[row] and _equal(data, offsets[row], length, known, starts[code], starts[code + 1])
+            known_hashes[code] == hashes[row]
+            and _equal(data, offsets[row], length, known, starts[code], starts[code + 1])
         ):
             place = (place + np.uint64(1)) & mask
             code = slots[place]
@@ -119,10 +120,10 @@ def code_bytes(
 def _equal(data: Any, first: Any, length: Any, known: Any, start: Any, stop: Any) -> Any:
     if stop - start != length:
         return False
-    for byte in range(length):
-        if data[first + byte] != known[start + byte]:
-            return False
-    return True
+    byte = 0
+    while byte < length and data[first + byte] == known[start + byte]:
+        byte += 1
+    return byte == length
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
