@@ -324,9 +324,9 @@ def test_files_without_rows_are_refused(tmp_path, text):
 
 def test_too_many_ids_or_rows_of_one_user_for_the_memory_are_refused():
     room = ingest_room.Room(1 << 30)
-    with pytest.raises(OptionError, match=r"ids in the first 10 rows take 476\.84 MiB.*Give 1\.83 GiB or more"):
+    with pytest.raises(OptionError, match=r"ids in the first 10 rows take 476\.84 MiB.*Give 1\.96 GiB or more"):
         room.check_ids(500_000_000, 10)
-    with pytest.raises(OptionError, match=r"the 10,000,000 rows of user 'me' are sorted together\. Give 1\.87 GiB"):
+    with pytest.raises(OptionError, match=r"the 10,000,000 rows of user 'me' are sorted together\. Give 1\.99 GiB"):
         room.check_user(10_000_000, "me")
 
 
@@ -350,6 +350,16 @@ def test_an_ingest_reports_its_stages(tmp_path):
     stages = list(dict.fromkeys(each.stage for each in events))
     assert stages == ["reading", "grouping", "sorting", "filtering", "writing"]
     assert [each.rows for each in events if each.stage == "sorting"][-1] == N
+
+
+def test_progress_is_shown_with_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    rs.ingest(table(), tmp_path / "s", progress=True)
+    shown = capsys.readouterr().err
+    assert "reading" in shown
+    assert f"{N:,} rows" in shown
+    rs.ingest(table(), tmp_path / "t", progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_pandas_columns_of_mixed_types_are_refused(tmp_path):

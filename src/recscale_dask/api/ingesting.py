@@ -54,7 +54,7 @@ def ingest(
         Whatever `read_interactions` takes. Files are read piece by piece, as are the partitions of a Dask frame, a lazy
         Polars frame, a DuckDB relation and a record batch reader.
     store : path
-        Folder to write, which appears whole or not at all. Room for about 40 bytes a row is needed beside it.
+        Folder to write, which appears whole or not at all. Room for about 20 bytes a row is needed beside it.
     user, item, value, time : str, int, False or None
         Columns, as in `read_interactions`.
     format : str, optional

@@ -42,8 +42,8 @@ def refusing_to_write(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"cannot write {target}: {error.strerror or error}. An ingest needs room beside the store, about twice 20 "
-            "bytes for each row; it is given back in the end."
+            f"cannot write {target}: {error.strerror or error}. An ingest needs room beside the store, about 20 bytes "
+            "for each row; it is given back in the end."
         ) from error
 
 

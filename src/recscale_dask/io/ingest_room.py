@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.memory import byte_text
 
-_PROCESS = 384 << 20  # of Python, its libraries, and what they hold while they decode a piece
+_PROCESS = 512 << 20  # of Python, its libraries, and what they hold while they decode a piece
 _LEAST = 256 << 20
 _SORTING_BYTES = 160  # a row, while it is sorted and combined
 _THREADS = 2

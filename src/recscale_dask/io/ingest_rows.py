@@ -23,7 +23,7 @@ from recscale_dask.io.ingest_room import Room
 from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.pieces import Piece, Stream
 
-_THREADS = 3  # users, items, and values with times; and the next piece, which has threads of its own
+_THREADS = 4  # users, items, values with times; the next piece, or a chunk on its way to the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def number_rows(stream: Stream, folder: Path, window: Window, room: Room, observ
     OptionError
         If the ids need more memory than there is.
     """
-    rows = _Rows(stream, folder, window, room)
     with ThreadPoolExecutor(_THREADS) as threads:
+        rows = _Rows(stream, folder, window, room, threads)
         for piece in _read_ahead(iter(stream.pieces), threads):
-            rows.add(piece, threads)
+            rows.add(piece)
             observer(IngestStep(stage="reading", rows=rows.n_read, total=stream.n_rows))
         return rows.finish()
 
@@ -93,8 +93,9 @@ def _read_ahead(pieces: Iterator[Piece], threads: ThreadPoolExecutor) -> Iterato
 
 
 class _Rows:
-    def __init__(self, stream: Stream, folder: Path, window: Window, room: Room) -> None:
+    def __init__(self, stream: Stream, folder: Path, window: Window, room: Room, threads: ThreadPoolExecutor) -> None:
         self._stream, self._folder, self._window, self._room = stream, folder, window, room
+        self._threads = threads
         self._found = stream.columns
         if window and self._found.time is None:
             raise DataError("a window of time needs a column of times; name it with time=.")
@@ -103,18 +104,19 @@ class _Rows:
         self._chunks: list[Chunk] = []
         self._waiting: list[list[NDArray[Any]]] = []
         self._n_waiting = 0
+        self._on_its_way: Future[None] | None = None
         self._epochs = (0, 0)
         self.n_read = 0
 
-    def add(self, piece: Piece, threads: ThreadPoolExecutor) -> None:
+    def add(self, piece: Piece) -> None:
         if not piece.table.num_rows:
             return
-        rest = threads.submit(self._values_and_times, piece)
+        rest = self._threads.submit(self._values_and_times, piece)
         if self._window:  # ids that occur only outside of it are none of ours
             inside = rest.result()[1]
-            user, item = (threads.submit(self._number, role, piece, inside) for role in ("user", "item"))
+            user, item = (self._threads.submit(self._number, role, piece, inside) for role in ("user", "item"))
         else:
-            user, item = (threads.submit(self._number, role, piece, None) for role in ("user", "item"))
+            user, item = (self._threads.submit(self._number, role, piece, None) for role in ("user", "item"))
         numbers = [user.result(), item.result()]
         epochs = (self._ids["user"].epoch, self._ids["item"].epoch)
         if epochs != self._epochs:
@@ -129,6 +131,7 @@ class _Rows:
 
     def finish(self) -> NumberedRows:
         self._flush()
+        self._wait()
         if not self._chunks:
             within = " in that window of time" if self._window and self.n_read else ""
             raise DataError(f"there are no interactions: the source has columns but not one row{within}.")
@@ -145,11 +148,19 @@ class _Rows:
         if not self._n_waiting:
             return
         path = self._folder / f"chunk-{len(self._chunks):06d}"
-        columns = [np.concatenate(parts) for parts in zip(*self._waiting, strict=True)]
-        with refusing_to_write(self._folder):
-            write_columns(path, columns)
+        self._wait()
+        self._on_its_way = self._threads.submit(self._write, path, self._waiting)
         self._chunks.append(Chunk(path, self._n_waiting, *self._epochs))
         self._waiting, self._n_waiting = [], 0
+
+    def _write(self, path: Path, waiting: list[list[NDArray[Any]]]) -> None:
+        columns = [np.concatenate(parts) for parts in zip(*waiting, strict=True)]
+        with refusing_to_write(self._folder):
+            write_columns(path, columns)
+
+    def _wait(self) -> None:
+        if self._on_its_way is not None:
+            self._on_its_way.result()
 
     def _number(self, role: str, piece: Piece, inside: NDArray[np.bool_] | None) -> NDArray[np.int32]:
         name = getattr(self._found, role)
