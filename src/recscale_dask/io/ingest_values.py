@@ -46,7 +46,7 @@ class StoredValues:
 
     def blocks(self, observer: Observer) -> Iterator[Block]:
         """Yield the blocks of the store."""
-        for index, (start, stop) in enumerate(pairwise(balanced_bounds(self.indptr))):
+        for index, (start, stop) in enumerate(pairwise(balanced_bounds(self.indptr, len(self.items)))):
             indptr, items, values = self.rows(int(start), int(stop))
             yield Block(index, int(start), indptr, items, values, len(self.items))
             observer(IngestStep(stage="writing", rows=int(self.indptr[stop]), total=int(self.indptr[-1])))
