@@ -8,13 +8,19 @@ from pathlib import Path
 GUIDES = Path(__file__).parents[1] / "docs" / "guide"
 
 
-def test_guide_to_long_fits_runs_as_pasted(tmp_path: Path) -> None:
+def pasted(guide: str, tmp_path: Path) -> str:
+    """Run the Python of a guide, and return what it prints."""
     script = tmp_path / "pasted.py"
-    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / "long-fits.md").read_text(), re.DOTALL)))
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / guide).read_text(), re.DOTALL)))
     run = subprocess.run(
         [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
     )
     assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_guide_to_long_fits_runs_as_pasted(tmp_path: Path) -> None:
+    pasted("long-fits.md", tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "pasted.py", "ratings.store", "state"]
 
 
@@ -29,12 +35,13 @@ def test_guide_to_growing_data_runs_as_pasted(tmp_path: Path) -> None:
 
 
 def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
-    script = tmp_path / "pasted.py"
-    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", (GUIDES / "new-users.md").read_text(), re.DOTALL)))
-    run = subprocess.run(
-        [sys.executable, "-W", "error", script], capture_output=True, text=True, cwd=tmp_path, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    assert "Refit advised" in run.stdout
+    assert "Refit advised" in pasted("new-users.md", tmp_path)
     assert (tmp_path / "newcomers").is_dir()
     assert (tmp_path / "scores.parquet").is_file()
+
+
+def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
+    first, last = pasted("ingest.md", tmp_path).splitlines()
+    assert first.startswith("UserItemMatrix(5000 users x 800 items")
+    assert first.endswith("True")
+    assert last.startswith("True ")

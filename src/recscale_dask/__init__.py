@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.executors import open_executor
     from recscale_dask.api.factor_model import FactorModel, load_model
     from recscale_dask.api.fitting import factorize, svds
+    from recscale_dask.api.ingesting import ingest
     from recscale_dask.api.judging import evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
     from recscale_dask.api.reading import read_interactions
@@ -34,6 +35,7 @@ _HOMES = {
     "UserItemMatrix": "data.matrix",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
+    "ingest": "api.ingesting",
     "list_executors": "api.plugins",
     "list_metrics": "api.plugins",
     "list_solvers": "api.plugins",
@@ -54,6 +56,7 @@ __all__ = [
     "UserItemMatrix",
     "evaluate",
     "factorize",
+    "ingest",
     "list_executors",
     "list_metrics",
     "list_solvers",

@@ -81,6 +81,13 @@ def test_observers_of_a_plugin_are_called(manage: Manage, hook: str) -> None:
     assert sys.modules["plugin_v1"].SEEN == ["an event"]
 
 
+def test_observer_of_ingests_is_called(manage: Manage) -> None:
+    [(plugin, function)] = manage("ingest").observers("recscale_ingest_step")
+    function("an event")
+    assert plugin == "ingest"
+    assert sys.modules["plugin_ingest"].SEEN == ["an event"]
+
+
 @pytest.mark.parametrize(
     ("plugin", "name", "reason"),
     [

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.execution.events import BlockDone, Event, Observer, RunFinished, RunStarted, SolverStep
+from recscale_dask.execution.events import BlockDone, Event, IngestStep, Observer, RunFinished, RunStarted, SolverStep
 
 _HOOKS: dict[type[Any], str] = {
     RunStarted: "recscale_run_started",
     BlockDone: "recscale_block_done",
     RunFinished: "recscale_run_finished",
     SolverStep: "recscale_solver_step",
+    IngestStep: "recscale_ingest_step",
 }
 
 

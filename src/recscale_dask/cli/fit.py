@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +15,6 @@ from recscale_dask.cli.output import Stopwatch, check_model_folder, peak_rss_byt
 
 if TYPE_CHECKING:
     from recscale_dask.api.factor_model import FactorModel
-
-
-class Duplicates(StrEnum):
-    """What becomes of several rows of one user and item."""
-
-    sum = "sum"
-    max = "max"
-    last = "last"
 
 
 def fit(
@@ -49,7 +40,7 @@ def fit(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
-    duplicates: Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")] = Duplicates.sum,
+    duplicates: options.DuplicatesOption = options.Duplicates.sum,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", metavar="DIR", help="Keep the state after each pass in this folder.")
     ] = None,

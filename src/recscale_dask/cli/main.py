@@ -17,6 +17,7 @@ from recscale_dask.cli import (
     explain,
     fit,
     fold_in,
+    ingest,
     recommend,
     similar,
     split,
@@ -50,6 +51,7 @@ def main(
 
 for _command in (
     demo.demo,
+    ingest.ingest,
     fit.fit,
     append.append,
     compact.compact,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from recscale_dask.model import Factors
 
 _INPUT = "Columns of the input"
+
+
+class Duplicates(StrEnum):
+    """What becomes of several rows of one user and item."""
+
+    sum = "sum"
+    max = "max"
+    last = "last"
+
 
 User: TypeAlias = Annotated[
     str | None, typer.Option("--user", rich_help_panel=_INPUT, help="Column of users: a name, or a position from 0.")
@@ -43,6 +53,7 @@ ExecutorName: TypeAlias = Annotated[
 ExecutorOptions: TypeAlias = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the executor; repeatable.")
 ]
+DuplicatesOption: TypeAlias = Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
@@ -62,8 +73,11 @@ class Input:
         """Return the interactions of a path, glob or URL."""
         from recscale_dask.api.reading import read_interactions
 
-        columns = {name: _column(text) for name, text in asdict(self).items() if name != "format"}
-        return read_interactions(source, **columns, format=self.format)
+        return read_interactions(source, **self.columns(), format=self.format)
+
+    def columns(self) -> dict[str, Any]:
+        """Return which column holds what, as the api takes it."""
+        return {name: _column(text) for name, text in asdict(self).items() if name != "format"}
 
     def matrix(self, source: str, duplicates: Literal["sum", "max", "last"] = "sum") -> UserItemMatrix:
         """Return the matrix of a store, or of interactions at a path, glob or URL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,47 +13,74 @@ from numpy.typing import NDArray
 from recscale_dask.errors import DataError
 
 
-def to_values(column: pa.ChunkedArray, what: str) -> NDArray[np.float32]:
-    """Return a column of values as float32, all finite; `what` names it in errors."""
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """How errors name the cells of a column.
+
+    Attributes
+    ----------
+    name : str
+        Of the column.
+    rows_before : int
+        Rows of the same file or frame that came before these.
+    """
+
+    name: str
+    rows_before: int = 0
+
+    def refuse(self, bad: Any, found: str, cure: str) -> None:
+        """Raise a DataError that names the first bad row, if there is one."""
+        rows = np.flatnonzero(np.asarray(bad))
+        if len(rows):
+            raise self.error(int(rows[0]), found, cure)
+
+    def error(self, row: int, found: str, cure: str) -> DataError:
+        """Return the error of one row, counted from 0."""
+        return DataError(f"{self.name} has {found} in row {self.rows_before + row + 1} (counting from 1). {cure}.")
+
+
+def to_values(column: pa.ChunkedArray, cells: Cells) -> NDArray[np.float32]:
+    """Return a column of values as float32, all finite."""
     cure = "Correct or drop such rows, or ignore the values with value=False"
-    numbers = _numbers(column, what, cure)
-    refuse_rows(np.isnan(numbers), what, "NaN", cure)
-    refuse_rows(np.isinf(numbers), what, "an infinite value", cure)
+    numbers = _numbers(column, cells, cure)
+    cells.refuse(np.isnan(numbers), "NaN", cure)
+    cells.refuse(np.isinf(numbers), "an infinite value", cure)
     with np.errstate(over="ignore", under="ignore"):
         values: NDArray[np.float32] = numbers.astype(np.float32)
-    refuse_rows(np.isinf(values), what, "a value too large for float32", cure)
+    cells.refuse(np.isinf(values), "a value too large for float32", cure)
     return values
 
 
-def to_times(column: pa.ChunkedArray, what: str) -> NDArray[np.int64]:
-    """Return a column of times as int64: numbers as they are, timestamps in microseconds since 1970."""
+def to_times(column: pa.ChunkedArray, cells: Cells) -> tuple[NDArray[np.int64], bool]:
+    """Return a column of times as int64, and whether it held dates: those become microseconds since 1970."""
     cure = "Correct or drop such rows, or ignore the times with time=False"
-    refuse_rows(pc.is_null(column), what, "no value", cure)
+    cells.refuse(pc.is_null(column), "no value", cure)
     for kind in (pa.int64(), pa.float64(), pa.timestamp("us")):
         if _is_text(column.type):
-            column = _parsed(column, kind, what, cure, last_try=pa.types.is_timestamp(kind))
-    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+            column = _parsed(column, kind, cells, cure, last_try=pa.types.is_timestamp(kind))
+    dates = bool(pa.types.is_date(column.type) or pa.types.is_timestamp(column.type))
+    if dates:
         column = column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
     if pa.types.is_integer(column.type) and column.type != pa.uint64():
-        return np.array(column.cast(pa.int64()), dtype=np.int64)  # own memory, not the caller's frame
-    numbers = np.floor(_numbers(column, what, cure))
-    refuse_rows(~(np.abs(numbers) < 2.0**63), what, "a number that is not finite or not below 2**63", cure)
-    return numbers.astype(np.int64)
+        return np.array(column.cast(pa.int64()), dtype=np.int64), dates  # own memory, not the caller's frame
+    numbers = np.floor(_numbers(column, cells, cure))
+    cells.refuse(~(np.abs(numbers) < 2.0**63), "a number that is not finite or not below 2**63", cure)
+    return numbers.astype(np.int64), dates
 
 
-def _numbers(column: pa.ChunkedArray, what: str, cure: str) -> NDArray[np.float64]:
+def _numbers(column: pa.ChunkedArray, cells: Cells, cure: str) -> NDArray[np.float64]:
     """Return a column of numbers, or of their text, as float64."""
-    refuse_rows(pc.is_null(column), what, "no value", cure)
+    cells.refuse(pc.is_null(column), "no value", cure)
     if _is_text(column.type):
-        column = _parsed(column, pa.float64(), what, cure, last_try=True)
+        column = _parsed(column, pa.float64(), cells, cure, last_try=True)
     kind = column.type
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     if not any(is_kind(kind) for is_kind in numeric):
-        raise DataError(f"{what} holds {kind}, not numbers. {cure}.")
+        raise DataError(f"{cells.name} holds {kind}, not numbers. {cure}.")
     return np.asarray(column.cast(pa.float64(), safe=False), dtype=np.float64)
 
 
-def _parsed(column: pa.ChunkedArray, kind: pa.DataType, what: str, cure: str, *, last_try: bool) -> Any:
+def _parsed(column: pa.ChunkedArray, kind: pa.DataType, cells: Cells, cure: str, *, last_try: bool) -> Any:
     """Return text as `kind`; if some is not, return it as it is or, in the last try, name the first row."""
     text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
     try:
@@ -69,18 +97,7 @@ def _parsed(column: pa.ChunkedArray, kind: pa.DataType, what: str, cure: str, *,
         except pa.ArrowInvalid:
             bad = middle
     expected = "a number" if kind == pa.float64() else "a time"
-    raise _cell_error(good, what, f"{column[good].as_py()!r}, which is not {expected},", cure)
-
-
-def refuse_rows(bad: Any, what: str, found: str, cure: str) -> None:
-    """Raise a DataError that names the first bad row, if there is one."""
-    rows = np.flatnonzero(np.asarray(bad))
-    if len(rows):
-        raise _cell_error(rows[0], what, found, cure)
-
-
-def _cell_error(row: int, what: str, found: str, cure: str) -> DataError:
-    return DataError(f"{what} has {found} in row {row + 1} (counting from 1). {cure}.")
+    raise cells.error(good, f"{column[good].as_py()!r}, which is not {expected},", cure)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recscale_dask.data.columns import refuse_rows, to_times, to_values
+from recscale_dask.data.columns import Cells, to_times, to_values
 from recscale_dask.data.vocabulary import Vocabulary, decoded
 from recscale_dask.errors import DataError, OptionError
 from recscale_dask.types import Codes, IntArray
 
 AGGREGATIONS = ("sum", "max", "last")
+
+_MANY_ROWS = 1 << 17  # from here on sorting takes longer than getting ready for sorting faster
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,8 +69,8 @@ class Interactions:
             raise DataError("there are no interactions: the table has columns but not one row.")
         users, user_codes = _encoded(table[user], f"user column {user!r}")
         items, item_codes = _encoded(table[item], f"item column {item!r}")
-        values = None if value is None else to_values(decoded(table[value]), f"value column {value!r}")
-        times = None if time is None else to_times(decoded(table[time]), f"time column {time!r}")
+        values = None if value is None else to_values(decoded(table[value]), Cells(f"value column {value!r}"))
+        times = None if time is None else to_times(decoded(table[time]), Cells(f"time column {time!r}"))[0]
         return cls(user_codes, item_codes, values, times, users, items)
 
     def __repr__(self) -> str:
@@ -180,7 +182,7 @@ class Interactions:
     def _order(self, *ties: NDArray[Any] | None) -> NDArray[np.int64]:
         """Return the rows by pair; rows of one pair by `ties`, else as they are."""
         pairs = self._pairs()
-        order = np.argsort(pairs, kind="stable")
+        order = _stable_order(pairs)
         same = np.diff(pairs[order]) == 0
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         rows = order[tied]  # sorting these alone takes a fraction of sorting all by three keys
@@ -198,6 +200,14 @@ class Recoded(NamedTuple):
     dropped_rows: int
 
 
+def _stable_order(keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    if len(keys) < _MANY_ROWS:
+        return np.argsort(keys, kind="stable")
+    from recscale_dask.data.sorting import stable_order  # here, as a compiler takes longer to import than this to sort
+
+    return stable_order(keys)
+
+
 def _require(names: Sequence[str], table: pa.Table) -> None:
     for name in names:
         if table.column_names.count(name) != 1:
@@ -206,7 +216,7 @@ def _require(names: Sequence[str], table: pa.Table) -> None:
 
 
 def _encoded(column: pa.ChunkedArray, what: str) -> tuple[Vocabulary, Codes]:
-    refuse_rows(pc.is_null(column), what, "no id", "Fill it in, or drop such rows")
+    Cells(what).refuse(pc.is_null(column), "no id", "Fill it in, or drop such rows")
     try:
         return Vocabulary.from_ids(column)
     except DataError as problem:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.atomic import written_beside
+from recscale_dask.atomic import check_output, written_beside
 from recscale_dask.data.arrow_file import write_arrow
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.store import BLOCKS, STORE, VOCABULARIES
@@ -58,8 +58,7 @@ def write_store(
         If there is something at `path`, or it cannot be written.
     """
     target = Path(path)
-    if overwrite and target.exists() and not STORE.is_at(target):
-        raise OutputError(f"{target} exists and is not a store, so it is not overwritten. Choose another path.")
+    check_target(target, overwrite=overwrite)
     with written_beside(target, overwrite=overwrite) as folder:
         STORE.write(folder, write_base(folder, "", blocks, users, items))
 
@@ -86,6 +85,13 @@ def write_base(
         return {"file": prefix + name, "bytes": (folder / name).stat().st_size}
 
     return take_stock(blocks, write, len(items)).fields(folder, prefix, users, items)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise an OutputError if a store cannot be written there: something is in the way, or the folder is missing."""
+    if overwrite and target.exists() and not STORE.is_at(target):
+        raise OutputError(f"{target} exists and is not a store, so it is not overwritten. Choose another path.")
+    check_output(target, overwrite=overwrite)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

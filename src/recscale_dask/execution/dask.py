@@ -247,6 +247,11 @@ class DaskExecutor(Executor):
 
     # -- waiting -----------------------------------------------------------------------------------------
 
+    @property
+    def client(self) -> Client:
+        """The client of the cluster, while the executor is open."""
+        return self._opened()
+
     def _opened(self) -> Client:
         if self._client is None:
             raise self.not_open()

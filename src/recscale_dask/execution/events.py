@@ -62,7 +62,26 @@ class SolverStep:
     goal: float
 
 
-Event: TypeAlias = RunStarted | BlockDone | RunFinished | SolverStep
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestStep:
+    """An ingest got on: some more rows are through one of its stages.
+
+    Attributes
+    ----------
+    stage : str
+        ``"reading"``, ``"grouping"``, ``"sorting"``, ``"filtering"`` or ``"writing"``, in this order.
+    rows : int
+        Through this stage so far.
+    total : int or None
+        Of how many, if that is known.
+    """
+
+    stage: str
+    rows: int
+    total: int | None
+
+
+Event: TypeAlias = RunStarted | BlockDone | RunFinished | SolverStep | IngestStep
 Observer: TypeAlias = Callable[[Event], None]
 
 

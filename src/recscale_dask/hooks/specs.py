@@ -136,3 +136,7 @@ class Hooks:
     @hookspec
     def recscale_solver_step(self, event: object) -> None:
         """See a `recscale_dask.execution.events.SolverStep`."""
+
+    @hookspec
+    def recscale_ingest_step(self, event: object) -> None:
+        """See a `recscale_dask.execution.events.IngestStep`."""

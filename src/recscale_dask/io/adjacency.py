@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from recscale_dask.errors import DataError
 from recscale_dask.io.frames import Columns, Found, Selection, with_exact_ids
+from recscale_dask.io.pieces import Stream, pieces_of
 from recscale_dask.io.places import File, locate
 
 
@@ -18,6 +19,12 @@ def read_adjacency(source: Any, columns: Columns) -> Selection:
     if not table.num_rows:
         raise DataError(f"{source} holds no interactions: no line has an item after its user.")
     return Selection(with_exact_ids(table, ["user", "item"]), Found("user", "item"))
+
+
+def stream_adjacency(source: Any, columns: Columns) -> Stream:
+    """Return the pairs in lines ``user item item ...``, each file as a whole; see `read_adjacency`."""
+    pieces = (piece for file in locate(source) for piece in pieces_of([_parse_adjacency(file)], file.path))
+    return Stream(Found("user", "item"), pieces, frozenset(("user", "item")))
 
 
 def _parse_adjacency(file: File) -> pa.Table:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from recscale_dask.errors import DataError
 from recscale_dask.io.frames import Columns, Selection, with_exact_ids
+from recscale_dask.io.pieces import PIECE_ROWS, Piece, Stream, pieces_of
 from recscale_dask.io.places import File, find_in, locate
+
+_READ_BYTES = 1 << 22  # of a column at a time, rather than all of it in a row group
 
 
 def read_parquet(source: Any, columns: Columns) -> Selection:
@@ -29,6 +35,68 @@ def read_parquet(source: Any, columns: Columns) -> Selection:
     except (pa.ArrowException, OSError) as problem:
         raise DataError(f"cannot read {source} as Parquet: {problem}.") from problem
     return Selection(with_exact_ids(table, [name for name in (found.user, found.item) if name in keys]), found)
+
+
+def stream_parquet(source: Any, columns: Columns) -> Stream:
+    """Return the asked columns of Parquet files piece by piece; see `read_parquet`."""
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+    files = [file.unmapped() for file in locate(source)]
+    where: dict[str, Any] = {"source": [file.path for file in files], "filesystem": files[0].filesystem}
+    try:
+        fragments = list(ds.dataset(**where, partitioning="hive").get_fragments())
+        keys = [ds.get_partition_keys(each.partition_expression) for each in fragments]
+        schemas = [each.physical_schema for each in fragments]
+        n_rows = sum(each.metadata.num_rows for each in fragments)
+    except (pa.ArrowException, OSError) as problem:
+        raise DataError(f"cannot read {source} as Parquet: {problem}.") from problem
+    found = find_in(files[0], columns, [*schemas[0].names, *(name for name in keys[0] if name not in schemas[0].names)])
+    in_path = [name for name in found.names if name not in schemas[0].names]
+    _require_same_types(schemas, files, [name for name in found.names if name not in in_path])
+
+    def batches(file: File) -> Iterator[pa.Table]:
+        text = _path_keys(file.path)
+        with file.filesystem.open_input_file(file.path) as stream:
+            parquet = pq.ParquetFile(stream, buffer_size=_READ_BYTES)
+            for batch in parquet.iter_batches(PIECE_ROWS, columns=[n for n in found.names if n not in in_path]):
+                table = pa.Table.from_batches([batch])
+                for name in in_path:
+                    table = table.append_column(name, pa.repeat(pa.scalar(text[name], pa.string()), table.num_rows))
+                yield table
+
+    return Stream(found, _pieces(files, batches, "Parquet"), frozenset(in_path) & {found.user, found.item}, n_rows)
+
+
+def stream_arrow(source: Any, columns: Columns) -> Stream:
+    """Return the asked columns of Arrow IPC files or streams batch by batch."""
+    files = [file.unmapped() for file in locate(source)]
+    schemas = []
+    for file in files:
+        with _opened_ipc(file) as reader:
+            schemas.append(reader.schema)
+    found = find_in(files[0], columns, schemas[0].names)
+    _require_same_types(schemas, files, found.names)
+
+    def batches(file: File) -> Iterator[pa.Table]:
+        with _opened_ipc(file) as reader:
+            for batch in _each_batch(reader):
+                yield pa.Table.from_batches([batch.select(found.names)])
+
+    return Stream(found, _pieces(files, batches, "Arrow IPC"))
+
+
+def _pieces(files: Sequence[File], batches: Callable[[File], Iterator[pa.Table]], kind: str) -> Iterator[Piece]:
+    for file in files:
+        try:
+            yield from pieces_of(batches(file), file.path)
+        except (pa.ArrowException, OSError) as problem:
+            raise DataError(f"cannot read {file.path} as {kind}: {problem}.") from problem
+
+
+def _path_keys(path: str) -> dict[str, str]:
+    """Return what the folders of a file say of its rows, as text: ``day=3/``."""
+    return {unquote(name): unquote(value) for name, value in re.findall(r"([^/=]+)=([^/]*)/", path)}
 
 
 def read_arrow(source: Any, columns: Columns) -> Selection:
@@ -51,10 +119,24 @@ def _require_same_types(schemas: Sequence[pa.Schema], files: Sequence[File], nam
 
 def _open_ipc(file: File) -> pa.Table:
     """Return the table of an IPC file or stream; a local one is mapped, so that unused columns cost nothing."""
+    with _opened_ipc(file) as reader:
+        return reader.read_all()
+
+
+@contextmanager
+def _opened_ipc(file: File) -> Iterator[Any]:
+    """Yield the reader of an IPC file or stream."""
     try:
         with file.filesystem.open_input_file(file.path) as stream:
             is_file = stream.read(6) == b"ARROW1"
             stream.seek(0)
-            return (pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)).read_all()
+            yield pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
     except (pa.ArrowException, OSError) as problem:
         raise DataError(f"cannot read {file.path} as Arrow IPC: {problem}.") from problem
+
+
+def _each_batch(reader: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, pa.RecordBatchFileReader):
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+    else:
+        yield from reader

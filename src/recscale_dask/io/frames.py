@@ -96,9 +96,9 @@ def read_frame(frame: Any, columns: Columns) -> Selection:
     DataError
         If it is none of these, Arrow cannot hold a column, or a column cannot be found.
     """
-    library = type(frame).__module__.partition(".")[0]
+    library = library_of(frame)
     try:
-        if library in ("dask", "dask_expr") and hasattr(frame, "to_delayed"):
+        if is_dask(frame):
             return _read_dask(frame, columns)
         if library == "polars" and hasattr(frame, "collect_schema"):
             found = columns.find(frame.collect_schema().names())
@@ -108,8 +108,28 @@ def read_frame(frame: Any, columns: Columns) -> Selection:
         if hasattr(frame, "__arrow_c_stream__"):
             return _read_stream(pa.RecordBatchReader.from_stream(frame), columns)
     except (pa.ArrowException, TypeError) as problem:
-        raise DataError(f"Arrow cannot hold this {library} frame: {problem}. Give its columns one type.") from problem
-    raise DataError(
+        raise not_held(frame, problem) from problem
+    raise not_a_frame(frame)
+
+
+def library_of(frame: object) -> str:
+    """Return the name of the package that a frame is of."""
+    return type(frame).__module__.partition(".")[0]
+
+
+def is_dask(frame: object) -> bool:
+    """Return whether a frame is one of Dask."""
+    return library_of(frame) in ("dask", "dask_expr") and hasattr(frame, "to_delayed")
+
+
+def not_held(frame: object, problem: Exception) -> DataError:
+    """Return the error of a frame that Arrow cannot hold."""
+    return DataError(f"Arrow cannot hold this {library_of(frame)} frame: {problem}. Give its columns one type.")
+
+
+def not_a_frame(frame: object) -> DataError:
+    """Return the error of what is no frame."""
+    return DataError(
         f"cannot read interactions from a {type(frame).__name__}; give a path, or a pandas, Polars, PyArrow, "
         "DuckDB or Dask frame (UserItemMatrix.from_scipy takes sparse matrices)."
     )
@@ -122,12 +142,17 @@ def _read_stream(reader: pa.RecordBatchReader, columns: Columns) -> Selection:
 
 
 def _read_pandas(frame: Any, columns: Columns) -> Selection:
+    frame, found = pandas_columns(frame, columns)
+    return Selection(pa.Table.from_pandas(frame, preserve_index=False), found)
+
+
+def pandas_columns(frame: Any, columns: Columns) -> tuple[Any, Found]:
     """Return the needed columns only, as Arrow may not hold the others; a named index counts as columns."""
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     found = columns.find(list(frame.columns))
-    return Selection(pa.Table.from_pandas(frame[found.names], preserve_index=False), found)
+    return frame[found.names], found
 
 
 def _read_dask(frame: Any, columns: Columns) -> Selection:

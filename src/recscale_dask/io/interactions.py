@@ -59,7 +59,7 @@ def read_interactions(
     stays text.
     """
     columns = Columns(user, item, value, time)
-    if _is_place(source):
+    if is_place(source):
         known = {**READERS, **(readers or {})}
         name = format_of(source) if format is None else format
         if name not in known:
@@ -77,7 +77,7 @@ def read_interactions(
             selection.table, user=found.user, item=found.item, value=found.value, time=found.time
         )
     except DataError as problem:
-        if not _is_place(source):
+        if not is_place(source):
             raise
         raise DataError(f"{source}: {problem}") from problem
 
@@ -115,7 +115,8 @@ def write_interactions(interactions: Interactions, path: str | Path, *, overwrit
         beside.unlink(missing_ok=True)
 
 
-def _is_place(source: Any) -> bool:
+def is_place(source: Any) -> bool:
+    """Return whether a source is a path or a list of paths, rather than a frame."""
     if isinstance(source, list | tuple):
         return all(isinstance(each, str | os.PathLike) for each in source)
     return isinstance(source, str | os.PathLike)

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recscale_dask.errors import DataError
@@ -24,9 +24,16 @@ class File:
         """Return a stream of its bytes, decompressed as the suffix says."""
         return self.filesystem.open_input_stream(self.path, compression="detect")
 
+    def unmapped(self) -> File:
+        """Return the file for reading once from start to end, without pages of it that stay in memory."""
+        from pyarrow.fs import LocalFileSystem
+
+        local = isinstance(self.filesystem, LocalFileSystem)
+        return replace(self, filesystem=LocalFileSystem(use_mmap=False)) if local else self
+
 
 def locate(source: Any) -> list[File]:
-    """Return the files of a path, folder, glob or fsspec URL, or of a list of these, in order of name.
+    """Return the files of a path, folder, glob or fsspec URL, or of a list of these (or of files), in order of name.
 
     Files in folders whose names start with a dot or an underscore are left out (``_SUCCESS``, ``.crc``).
 
@@ -36,7 +43,7 @@ def locate(source: Any) -> list[File]:
         If nothing is there (with close matches), or the URL's kind is not known here.
     """
     sources = source if isinstance(source, list | tuple) else [source]
-    files = [file for each in sources for file in _expand(os.fspath(each))]
+    files = [file for each in sources for file in ([each] if isinstance(each, File) else _expand(os.fspath(each)))]
     if not files:
         raise DataError("an empty list of files holds no interactions; name at least one.")
     return files

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from recscale_dask.errors import DataError
-from recscale_dask.io.adjacency import read_adjacency
-from recscale_dask.io.columnar import read_arrow, read_parquet
+from recscale_dask.io.adjacency import read_adjacency, stream_adjacency
+from recscale_dask.io.columnar import read_arrow, read_parquet, stream_arrow, stream_parquet
 from recscale_dask.io.frames import Columns, Selection
+from recscale_dask.io.pieces import Stream
 from recscale_dask.io.places import File, locate
-from recscale_dask.io.text import read_csv, read_movielens, read_tsv
+from recscale_dask.io.text import DOUBLE_COLON, TAB, read_csv, read_movielens, read_tsv, stream_delimited
 
 Reader: TypeAlias = Callable[[Any, Columns], Selection | pa.Table]
 """``reader(source, columns)``: the asked columns of a path, URL, glob, folder, or list of these."""
@@ -30,6 +32,18 @@ READERS: Mapping[str, Reader] = MappingProxyType(
     }
 )
 """The formats that are built in; plugins' readers are given to `read_interactions` beside them."""
+
+STREAMERS: Mapping[str, Callable[[Any, Columns], Stream]] = MappingProxyType(
+    {
+        "csv": stream_delimited,
+        "tsv": partial(stream_delimited, delimiter=TAB),
+        "movielens": partial(stream_delimited, delimiter=DOUBLE_COLON),
+        "parquet": stream_parquet,
+        "arrow": stream_arrow,
+        "adjacency": stream_adjacency,
+    }
+)
+"""The same formats, piece by piece."""
 
 _SUFFIXES = {
     "csv": (".csv", ".txt", ".dat", ".data"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +14,13 @@ import pyarrow.csv as pacsv
 
 from recscale_dask.errors import DataError
 from recscale_dask.io.frames import Columns, Found, Selection, with_exact_ids
+from recscale_dask.io.pieces import Piece, Stream, pieces_of
 from recscale_dask.io.places import File, find_in, locate
 
-_DELIMITERS = (",", "\t", ";", "|")
-_DOUBLE_COLON = "\x1f"  # what stands for "::" while parsing, as Arrow's delimiters are single bytes
+TAB = "\t"
+_DELIMITERS = (",", TAB, ";", "|")
+_PIECE_BYTES = 1 << 24  # of text at a time, where not all of it is
+DOUBLE_COLON = "\x1f"  # what stands for "::" while parsing, as Arrow's delimiters are single bytes
 
 
 def read_csv(source: Any, columns: Columns) -> Selection:
@@ -27,12 +30,12 @@ def read_csv(source: Any, columns: Columns) -> Selection:
 
 def read_tsv(source: Any, columns: Columns) -> Selection:
     """Return the asked columns of text files with tabs."""
-    return _read_delimited(source, columns, "\t")
+    return _read_delimited(source, columns, TAB)
 
 
 def read_movielens(source: Any, columns: Columns) -> Selection:
     """Return the asked columns of text files with ``::`` between fields."""
-    return _read_delimited(source, columns, _DOUBLE_COLON)
+    return _read_delimited(source, columns, DOUBLE_COLON)
 
 
 @dataclass(frozen=True)
@@ -47,30 +50,86 @@ class _Layout:
     @property
     def quotes(self) -> bool:
         """Whether a field may be in double quotes."""
-        return self.delimiter != _DOUBLE_COLON
+        return self.delimiter != DOUBLE_COLON
 
     def open(self, file: File) -> Any:
         stream = file.open()
         if self.quotes:
             return stream
         with stream:
-            return pa.BufferReader(stream.read().replace(b"::", _DOUBLE_COLON.encode()))
+            return self.opened(stream.read_buffer())
+
+    def opened(self, text: pa.Buffer) -> Any:
+        """Return a stream of this text, as it is parsed."""
+        return pa.BufferReader(text if self.quotes else text.to_pybytes().replace(b"::", DOUBLE_COLON.encode()))
+
+
+def stream_delimited(source: Any, columns: Columns, delimiter: str | None = None) -> Stream:
+    """Return the asked columns of text files piece by piece; ids are text, see `Stream.exact`."""
+    files, layouts = _laid_out([file.unmapped() for file in locate(source)], columns, delimiter)
+    found = layouts[0].found
+
+    def pieces() -> Iterator[Piece]:
+        for file, layout in zip(files, layouts, strict=True):
+            before = 0
+            for number, text in enumerate(_whole_lines(file)):
+                skip = layout.lines_to_skip if number == 0 else 0
+                table = _parse_piece(file, layout, text, skip)
+                yield from (replace(p, rows_before=before + p.rows_before) for p in pieces_of([table], file.path))
+                before += table.num_rows
+
+    return Stream(found, pieces(), frozenset((found.user, found.item)))
+
+
+def _parse_piece(file: File, layout: _Layout, text: bytes, skip: int) -> pa.Table:
+    for numbers in (_numbers_of(layout.found), {}):  # text: dates, or no numbers, which the door names
+        try:
+            return _parse(layout.opened(pa.py_buffer(text)), layout, numbers, skip)
+        except pa.ArrowInvalid as problem:
+            error = problem
+    raise DataError(_bad_line(file, layout) or f"cannot read {file.path}: {error}.") from error
+
+
+def _whole_lines(file: File) -> Iterator[bytes]:
+    """Yield the text of a file in pieces that end with a line, as Arrow too ends them: also within quotes."""
+    rest = b""
+    try:
+        with file.open() as stream:
+            while data := stream.read(_PIECE_BYTES):
+                text = rest + data
+                end = 1 + (text.rfind(b"\n") if b"\n" in data else text.rfind(b"\r", 0, -1))
+                rest = text[end:]
+                if end:
+                    yield text[:end]
+    except (OSError, EOFError) as problem:
+        raise DataError(f"cannot read {file.path}: {problem}.") from problem
+    if rest.strip(b"\r\n"):
+        yield rest
 
 
 def _read_delimited(source: Any, columns: Columns, delimiter: str | None) -> Selection:
-    files = locate(source)
+    files, layouts = _laid_out(locate(source), columns, delimiter)
+    found = layouts[0].found
+    numbers = _numbers_of(found)
+    try:
+        tables = [_parse_file(*each, numbers) for each in zip(files, layouts, strict=True)]
+    except pa.ArrowInvalid:  # a wrong line, named below; or dates, or no numbers, which the door names
+        tables = [_parse_as_text(*each) for each in zip(files, layouts, strict=True)]
+    return Selection(with_exact_ids(pa.concat_tables(tables), found.names[:2]), found)
+
+
+def _laid_out(files: list[File], columns: Columns, delimiter: str | None) -> tuple[list[File], list[_Layout]]:
     layouts = [_layout(file, columns, delimiter) for file in files]
     for file, layout in zip(files, layouts, strict=True):
         if layout.found != layouts[0].found:
             here, first = layout.found.names, layouts[0].found.names
             raise DataError(f"{file.path} has the columns {here}, but {files[0].path} has {first}.")
-    found = layouts[0].found
-    numbers = {found.value: pa.float64(), found.time: pa.int64()}
-    try:
-        tables = [_parse(*each, numbers) for each in zip(files, layouts, strict=True)]
-    except pa.ArrowInvalid:  # a wrong line, named below; or dates, or no numbers, which the door names
-        tables = [_parse_as_text(*each) for each in zip(files, layouts, strict=True)]
-    return Selection(with_exact_ids(pa.concat_tables(tables), found.names[:2]), found)
+    return files, layouts
+
+
+def _numbers_of(found: Found) -> dict[str, pa.DataType]:
+    kinds = {found.value: pa.float64(), found.time: pa.int64()}
+    return {name: kind for name, kind in kinds.items() if name is not None}
 
 
 def _layout(file: File, columns: Columns, asked: str | None) -> _Layout:
@@ -83,10 +142,10 @@ def _layout(file: File, columns: Columns, asked: str | None) -> _Layout:
     if number is None:
         raise DataError(f"{file.path} is empty; expected lines of user, item and, if you like, value and time.")
     first = lines[number]
-    delimiter = asked or (_DOUBLE_COLON if "::" in first else max(_DELIMITERS, key=first.count))
-    fields = first.split("::") if delimiter == _DOUBLE_COLON else next(csv.reader([first], delimiter=delimiter))
+    delimiter = asked or (DOUBLE_COLON if "::" in first else max(_DELIMITERS, key=first.count))
+    fields = first.split("::") if delimiter == DOUBLE_COLON else next(csv.reader([first], delimiter=delimiter))
     if len(fields) < 2:
-        tried = {"\t": "tab", _DOUBLE_COLON: "'::'"}.get(asked or "", "comma, tab, semicolon, bar or '::'")
+        tried = {TAB: "tab", DOUBLE_COLON: "'::'"}.get(asked or "", "comma, tab, semicolon, bar or '::'")
         raise DataError(
             f"{file.path} has no {tried} between fields in its first line, {first[:40]!r}. For lines of "
             "'user item item ...' say format='adjacency'."
@@ -127,12 +186,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _parse(file: File, layout: _Layout, numbers: Mapping[Any, pa.DataType]) -> pa.Table:
+def _parse_file(file: File, layout: _Layout, numbers: Mapping[str, pa.DataType]) -> pa.Table:
+    return _parse(layout.open(file), layout, numbers, layout.lines_to_skip)
+
+
+def _parse(stream: Any, layout: _Layout, numbers: Mapping[str, pa.DataType], lines_to_skip: int) -> pa.Table:
     wanted = layout.found.names
-    with layout.open(file) as stream:
+    with stream:
         return pacsv.read_csv(
             stream,
-            pacsv.ReadOptions(column_names=layout.names, skip_rows=layout.lines_to_skip),
+            pacsv.ReadOptions(column_names=layout.names, skip_rows=lines_to_skip),
             pacsv.ParseOptions(delimiter=layout.delimiter, quote_char='"' if layout.quotes else False),
             pacsv.ConvertOptions(
                 include_columns=wanted,
@@ -145,7 +208,7 @@ def _parse(file: File, layout: _Layout, numbers: Mapping[Any, pa.DataType]) -> p
 
 def _parse_as_text(file: File, layout: _Layout) -> pa.Table:
     try:
-        return _parse(file, layout, {})
+        return _parse_file(file, layout, {})
     except pa.ArrowInvalid as problem:
         raise DataError(_bad_line(file, layout) or f"cannot read {file.path}: {problem}.") from problem
 
