@@ -180,8 +180,8 @@ def plan(
 ) -> Plan:
     """Return what `factorize` would take: passes, bytes, memory and time, and whether it fits.
 
-    Seconds are from rates that are measured on this machine, for a third of a second; nothing else is computed, and of a
-    matrix no more than a few blocks are read. The executor is opened, to see its workers.
+    Seconds are from rates that are measured on this machine, for a third of a second; nothing else is computed, and
+    no more than a few blocks are read. The executor is opened, to see its workers.
 
     Parameters
     ----------

@@ -72,8 +72,25 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether the forecast is within the limit."""
-        workers = 0 if self.workers_here else self.peak_worker_bytes
-        return max(self.peak_bytes, workers) <= self.memory_limit
+        return self.most_bytes <= self.memory_limit
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on whether it fits, and one on what would."""
+        needs = f"{self.solver} of rank {self.rank} needs about {byte_text(self.most_bytes)} of memory"
+        if self.fits:
+            return f"{needs}, and {byte_text(self.memory_limit)} are there."
+        largest = max(self.stages, key=self.stage_bytes)
+        return (
+            f"{needs} (most of it in its stage {largest.name!r}), and {byte_text(self.memory_limit)} are there. "
+            f"What would fit: {'; or '.join(self.advice)}. See recscale_dask.plan (`recscale plan`) for what takes how "
+            "much."
+        )
+
+    @property
+    def most_bytes(self) -> int:
+        """What has to be within the limit: the peak on this machine, or that of a worker elsewhere."""
+        return max(self.peak_bytes, 0 if self.workers_here else self.peak_worker_bytes)
 
     @property
     def peak_driver_bytes(self) -> int:
@@ -229,7 +246,7 @@ class Planner:
     def plan(self) -> Plan:
         """Return the plan, with advice if it does not fit."""
         plan = self._bare()
-        return plan if plan.fits else replace(plan, advice=tuple(self._advice(plan)))
+        return plan if plan.fits else self._with_advice(plan)
 
     def refuse(self) -> None:
         """Raise a MemoryLimitError if the fit does not fit.
@@ -239,16 +256,8 @@ class Planner:
         """
         plan = self._bare()
         share = _CERTAIN if self.memory_limit is None else 1.0
-        if plan.fits or plan.peak_bytes * share <= plan.memory_limit:
-            return
-        largest = max(plan.stages, key=plan.stage_bytes)
-        limit = "this machine has" if self.memory_limit is None else "memory_limit is"
-        advice = "; or ".join(self._advice(plan))
-        raise MemoryLimitError(
-            f"{self.name} of rank {self.problem.rank} needs about {byte_text(plan.peak_bytes)} (in its stage "
-            f"{largest.name!r}), and {limit} {byte_text(plan.memory_limit)}. What would fit: {advice}. "
-            "`recscale_dask.plan` tells what takes how much."
-        )
+        if not plan.fits and plan.most_bytes * share > plan.memory_limit:
+            raise MemoryLimitError(self._with_advice(plan).verdict)
 
     def _bare(self) -> Plan:
         problem, workers = self.problem, self.workers
@@ -276,6 +285,9 @@ class Planner:
 
     # -- what would fit -----------------------------------------------------------------------------------
 
+    def _with_advice(self, plan: Plan) -> Plan:
+        return replace(plan, advice=tuple(self._advice(plan)))
+
     def _advice(self, plan: Plan) -> Iterator[str]:
         """Yield changes that fit, each by itself; the least ones first."""
         fixed = replace(self, memory_limit=plan.memory_limit)
@@ -290,7 +302,7 @@ class Planner:
         yield from fixed._other_workers()
         if not plan.stored and fixed._from_store().fits:
             yield "the matrix in a store: matrix.save(PATH), then UserItemMatrix.open(PATH), or `recscale ingest`"
-        yield f"a memory limit of {byte_text(plan.peak_bytes)}"
+        yield f"{-(-plan.most_bytes >> 20)}MiB of memory"
 
     def _other_workers(self) -> Iterator[str]:
         """Yield the most workers that fit, and threads in the place of processes."""

@@ -17,6 +17,7 @@ from recscale_dask.cli import (
     explain,
     fit,
     fold_in,
+    plan,
     recommend,
     similar,
     split,
@@ -51,6 +52,7 @@ def main(
 for _command in (
     demo.demo,
     fit.fit,
+    plan.plan,
     append.append,
     compact.compact,
     recommend.recommend,

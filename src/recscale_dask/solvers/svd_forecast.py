@@ -16,10 +16,10 @@ from recscale_dask.execution.machine import cpu_count
 from recscale_dask.linalg.kernels import tile_width
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers, exchanged, model_bytes
-from recscale_dask.solvers.operator import PRODUCT_WIDTH
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.svd_plan import SVDCost, SVDPlan
 
+_WIDTH = 64  # columns of a product of the certificate
 _MOVED = 1e9  # bytes a second between processes
 _HASHED = 3  # times that each byte of a model is hashed when it is saved
 # Bytes per stored value that a block takes while it is transformed, beside its own; counted with tracemalloc.
@@ -52,7 +52,7 @@ class SVDForecast:
 
     def forecast(self) -> Forecast:
         """Return all stages."""
-        isolated, stored = self.workers.capabilities.isolated, self.matrix.stored
+        isolated = self.workers.capabilities.isolated
         plain = self.problem.weighting == "binary"
         shared = isolated and self.workers.capabilities.shared_files
         placed = self.matrix.whole if shared and not self._streams else 0
@@ -186,13 +186,13 @@ class SVDForecast:
 
     def _certificate(self) -> Stage:
         n, rank = self._n, self.problem.rank
-        width = min(rank, PRODUCT_WIDTH)
+        width = min(rank, _WIDTH)
         tile = tile_width(width, np.float64)
         partial = n * -(-width // tile) * tile * 8
         fold = self.workers.fold(self.matrix.n_blocks)
         driver = {"vectors and A'A times them": 2 * 8 * n * rank, "block of vectors": partial}
         worker = {"rows of A times vectors": 8 * self.matrix.block_rows * width}
-        passes = -(-rank // PRODUCT_WIDTH)
+        passes = -(-rank // _WIDTH)
         return self._stage(
             "certificate", passes, driver, worker, partial, partial, fold.on_driver, self._cost.certificate()
         )
