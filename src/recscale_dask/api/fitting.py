@@ -138,12 +138,12 @@ def factorize(
     }
     problem = Problem(matrix=as_matrix(matrix), **named, seed=seed, warm_start=warm_start)
     configured = _configured(solver, options, problem)
-    if checkpoint is not None:
-        problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
-    elif resume:
+    if resume and checkpoint is None:
         raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
     with session(executor, _request(problem), progress) as (opened, observer):
         Planner.of(solver, configured, problem, opened, memory_limit).refuse()
+        if checkpoint is not None:
+            problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
         factors = configured.fit(problem, opened, observer)
         executor_name = opened.name
     provenance = {

@@ -13,8 +13,11 @@ from recscale_dask.solvers.base import Problem, Solver
 from recscale_dask.solvers.forecast import Forecast, Stage, Workers
 from recscale_dask.solvers.rates import NOMINAL, Rates
 
-_PROCESS_BYTES = 210 << 20  # Python with what a fit imports
-_WORKER_PROCESS_BYTES = 130 << 20  # the same in another process of this machine, which shares libraries with this one
+# Python with what a fit imports and compiles, in this process: all of it, or without the kernels that workers in
+# other processes of this machine have, beside what they share.
+_PROCESS_BYTES = 250 << 20
+_DRIVER_BYTES = 180 << 20
+_WORKER_BYTES = 130 << 20
 _CERTAIN = 0.75  # of the forecast, which a fit takes if the forecast is as far off as it may be
 _OWN_WORKERS = ("threads", "processes", "dask")  # executors whose option n_workers says how many there are
 
@@ -276,8 +279,8 @@ class Planner:
             workers_here=workers.here,
             method=forecast.method,
             stages=forecast.stages,
-            process_bytes=_PROCESS_BYTES,
-            worker_process_bytes=_WORKER_PROCESS_BYTES if workers.capabilities.isolated else 0,
+            process_bytes=_DRIVER_BYTES if workers.capabilities.isolated else _PROCESS_BYTES,
+            worker_process_bytes=_WORKER_BYTES if workers.capabilities.isolated else 0,
             model_bytes=forecast.model_bytes,
             temporary_bytes=forecast.temporary_bytes,
             memory_limit=usable_memory() if self.memory_limit is None else self.memory_limit,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import log2
 from typing import Any
 
 from recscale_dask.data.matrix import UserItemMatrix
@@ -233,5 +232,5 @@ def total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _levels(n: int) -> int:
-    """Return the most partial sums that a tree over `n` results holds at once."""
-    return int(log2(n)) + 1 if n > 1 else 0
+    """Return the most partial sums that a tree over `n` results holds at once, besides the one that comes."""
+    return n.bit_length() - 1

@@ -64,8 +64,8 @@ def _measured(problem: Problem, sources: Sequence[Recipe[Block]]) -> Rates:
             block.indices.max()
             block.values.max()
 
-        sparse = {}
-        for width, columns in ((4, 32), (8, 16)):
+        sparse: dict[tuple[int, int], float] = {}
+        for width, columns in NOMINAL.sparse:
             tiles = np.ones((1, n_columns, columns), f"f{width}")
             outs = [np.zeros_like(tiles) for _ in blocks]
 
@@ -74,7 +74,7 @@ def _measured(problem: Problem, sources: Sequence[Recipe[Block]]) -> Rates:
                 kernels.gram_product(block.indptr, block.indices, block.values, tiles, outs[number])
 
             multiply(0)  # compiled, or read from the cache of what is
-            sparse[width] = 4 * values * columns / together(multiply)
+            sparse[width, columns] = 4 * values * columns / together(multiply)
         partials = tiles.nbytes / _seconds(lambda: add(np.zeros_like(tiles), tiles))
         return Rates(
             sparse=sparse,

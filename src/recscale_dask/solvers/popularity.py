@@ -87,7 +87,7 @@ class PopularitySolver(Solver):
 
     def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
         """Return what `fit` is going to take: the matrix in memory, and one factor whatever the rank is."""
-        forecast = super().forecast(replace(problem, rank=1), workers, rates)
+        forecast = Solver.forecast(self, replace(problem, rank=1), workers, rates)
         (stage,) = forecast.stages
         matrix = MatrixBytes.of(problem.matrix)
         driver = {**stage.driver, "matrix": matrix.whole, "seen items": 4 * matrix.nnz + 8 * matrix.n_users}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +12,11 @@ class Rates:
 
     Attributes
     ----------
-    sparse, dense : mapping of int to float
-        Multiplications and additions in sparse and in dense products, by bytes of a number (4 and 8).
+    sparse : mapping of (int, int) to float
+        Multiplications and additions in sparse products, by bytes of a number and columns of a tile (see
+        `recscale_dask.linalg.kernels.tile_width`).
+    dense : mapping of int to float
+        The same in dense products, by bytes of a number.
     eigen : float
         Seconds per cube of the order of a symmetric float64 matrix, one core.
     pairs : float
@@ -30,7 +33,9 @@ class Rates:
         Bytes of a store that come from the disk, where they are not in memory any more.
     """
 
-    sparse: Mapping[int, float] = field(default_factory=lambda: {4: 70e9, 8: 33e9})
+    sparse: Mapping[tuple[int, int], float] = field(
+        default_factory=lambda: {(4, 16): 70e9, (4, 32): 70e9, (8, 8): 33e9, (8, 16): 33e9}
+    )
     dense: Mapping[int, float] = field(default_factory=lambda: {4: 200e9, 8: 60e9})
     eigen: float = 1.5e-10
     pairs: float = 1e9
@@ -42,18 +47,8 @@ class Rates:
 
     def of_workers(self, share: float) -> Rates:
         """Return the rates of what workers do, for workers that have so many times the cores of this machine."""
-        sparse = {width: rate * share for width, rate in self.sparse.items()}
-        return Rates(
-            sparse=sparse,
-            dense=self.dense,
-            eigen=self.eigen,
-            pairs=self.pairs * share,
-            partials=self.partials,
-            updates=self.updates,
-            load=self.load * share,
-            digest=self.digest,
-            disk=self.disk,
-        )
+        sparse = {kind: rate * share for kind, rate in self.sparse.items()}
+        return replace(self, sparse=sparse, pairs=self.pairs * share, load=self.load * share)
 
 
 NOMINAL = Rates()

@@ -80,6 +80,10 @@ class SVDSolver(Solver):
 
     def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
         """Return what `fit` is going to take."""
+        return self.forecast_of(problem, workers, rates).forecast()
+
+    def forecast_of(self, problem: Problem, workers: Workers, rates: Rates) -> SVDForecast:
+        """Return the stages of `fit`, and what they are made of."""
         matrix = problem.matrix
         plan = plan_svd(
             matrix.shape,
@@ -90,7 +94,7 @@ class SVDSolver(Solver):
             block_size=self.block_size,
             basis_size=self.basis_size,
         )
-        return SVDForecast(problem, plan, self.center, workers, rates).forecast()
+        return SVDForecast(problem, plan, self.center, workers, rates)
 
     def lighter(self, problem: Problem) -> Iterator[tuple[str, Solver]]:
         """Yield this solver with ever smaller bases."""

@@ -12,20 +12,22 @@ from functools import cached_property
 
 import numpy as np
 
+from recscale_dask.execution.contract import Capabilities
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.linalg.kernels import tile_width
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers, exchanged, model_bytes
+from recscale_dask.solvers.operator import pieces
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.svd_plan import SVDCost, SVDPlan
 
-_WIDTH = 64  # columns of a product of the certificate
 _MOVED = 1e9  # bytes a second between processes
 _HASHED = 3  # times that each byte of a model is hashed when it is saved
-# Bytes per stored value that a block takes while it is transformed, beside its own; counted with tracemalloc.
-_WEIGHTING_BYTES = {None: 0, "binary": 4, "log": 4, "tfidf": 12, "bm25": 36}
-_USER_SCALING_BYTES = 24
-_ITEM_SCALING_BYTES = 8
+# Bytes per float32 value that a block takes beside its own while tasks work on it, as tracemalloc counts them.
+_WEIGHTING = {None: 0, "binary": 4, "log": 4, "tfidf": 8, "bm25": 28}
+_ROW_SUMS = 16
+_ENERGIES = 8
+_COUNTS = 8
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,25 @@ class SVDForecast:
         shape = self.matrix.n_users, self.matrix.n_items
         return SVDCost(shape, self.matrix.nnz, self.problem.rank, rates=self.rates.of_workers(share))
 
-    def _transforming(self) -> int:
-        """Return the bytes per stored value beside a block that is being weighted and scaled."""
-        problem = self.problem
-        beside = _WEIGHTING_BYTES.get(problem.weighting, 0)
-        beside = max(beside, 4 * bool(problem.weighting) + _USER_SCALING_BYTES * bool(problem.user_scaling))
-        return max(beside, 8 * self._transformed + _ITEM_SCALING_BYTES * bool(problem.item_scaling))
+    @property
+    def _weighted(self) -> int:
+        """Bytes of each new value that a weighting or scaling makes."""
+        return self.matrix.itemsize * self._transformed
+
+    @property
+    def transforming(self) -> int:
+        """Bytes per stored value beside a block that is being weighted and scaled."""
+        problem, itemsize = self.problem, self.matrix.itemsize
+        weighting = _WEIGHTING.get(problem.weighting, 0) * itemsize // 4
+        users = itemsize * bool(problem.weighting) + _ROW_SUMS if problem.user_scaling else 0
+        items = itemsize * (1 + bool(problem.weighting or problem.user_scaling)) if problem.item_scaling else 0
+        return max(weighting, users, items)
 
     def _block(self) -> int:
         """Return the bytes of a block on a worker in a pass."""
         if not self._streams:
             return 0
-        return self.matrix.block + self.matrix.block_values * self._transforming()
+        return self.matrix.block + self.matrix.block_values * self.transforming
 
     def _held(self) -> dict[str, int]:
         """Return what the driver holds in all stages behind the first."""
@@ -146,16 +155,17 @@ class SVDForecast:
 
     def _read(self) -> Stage:
         """Return the stage that hashes the blocks and adds up what weighting and scaling need; on threads, here."""
-        matrix, n_threads = self.matrix, cpu_count()
-        scaled = bool(self.problem.user_scaling or self.problem.item_scaling)
-        driver = {**matrix.held(), "item counts": 8 * matrix.n_items * (matrix.n_blocks.bit_length() + 2 * n_threads)}
-        if matrix.stored:
-            driver["blocks"] = n_threads * matrix.block
-        if scaled:
-            driver["blocks"] = n_threads * (matrix.block + matrix.block_values * self._transforming())
+        matrix = self.matrix
+        threads = Workers(name="threads", parallelism=cpu_count(), capabilities=Capabilities())
+        fold = threads.fold(matrix.n_blocks)
+        counts = (1 + fold.on_driver + fold.running) * 8 * matrix.n_items
+        beside, passes, seconds = _COUNTS, 1, matrix.nnz / self.rates.digest
+        driver = {**matrix.held(), "item counts": counts}
+        if self.problem.user_scaling or self.problem.item_scaling:
+            beside, passes = max(beside, self._weighted + _ROW_SUMS, self.transforming), 2
+            seconds += matrix.nnz / self.rates.load
             driver["sums of users and items"] = 8 * (matrix.n_users + matrix.n_items * matrix.n_blocks)
-        passes = 2 if scaled else 1
-        seconds = matrix.nnz / self.rates.digest + (matrix.nnz / self.rates.load if scaled else 0.0)
+        driver["blocks"] = fold.running * (matrix.block * matrix.stored + matrix.block_values * beside)
         return Stage(
             name="read",
             passes=passes,
@@ -172,7 +182,7 @@ class SVDForecast:
             passes, partial, constant = 1, 8 * n * n, 0
             driver = {"A'A and its eigenvectors": 4 * partial}
         else:
-            passes = plan.passes - 1
+            passes = plan.passes - 1  # of the certificate, which has its own stage
             block = plan.block_size
             tile = tile_width(block, dtype)
             partial = constant = n * -(-block // tile) * tile * dtype.itemsize
@@ -186,37 +196,48 @@ class SVDForecast:
 
     def _certificate(self) -> Stage:
         n, rank = self._n, self.problem.rank
-        width = min(rank, _WIDTH)
-        tile = tile_width(width, np.float64)
-        partial = n * -(-width // tile) * tile * 8
+        widths = [piece.stop - piece.start for piece in pieces(rank, n)]
+        tile = tile_width(widths[0], np.float64)
+        partial = n * -(-widths[0] // tile) * tile * 8
         fold = self.workers.fold(self.matrix.n_blocks)
         driver = {"vectors and A'A times them": 2 * 8 * n * rank, "block of vectors": partial}
-        worker = {"rows of A times vectors": 8 * self.matrix.block_rows * width}
-        passes = -(-rank // _WIDTH)
-        return self._stage(
-            "certificate", passes, driver, worker, partial, partial, fold.on_driver, self._cost.certificate()
-        )
+        worker = {}
+        if self.plan.side == "rows":  # then the other side is made here, and not block by block at the end
+            driver["vectors of the other side"] = 2 * 8 * rank * max(self.matrix.n_users, self.matrix.n_items)
+            worker["rows of A times vectors"] = 8 * self.matrix.block_rows * widths[0]
+        seconds = self._cost.certificate()
+        return self._stage("certificate", len(widths), driver, worker, partial, partial, fold.on_driver, seconds)
 
     def _user_factors(self) -> Stage:
         matrix, rank = self.matrix, self.problem.rank
-        rows = 4 * matrix.block_rows * rank
+        tiles = 8 * matrix.n_items * -(-rank // 16) * 16
+        rows = matrix.block_rows * rank
+        energies = (self._weighted + _ENERGIES) * matrix.block_values + 12 * rows
         driver = {
+            **self._held(),
             "factors": 4 * rank * (matrix.n_users + matrix.n_items),
-            "item vectors": 2 * 8 * rank * matrix.n_items,
-            "rows on their way": 2 * self.workers.parallelism * rows,
+            "item vectors": 2 * 8 * rank * matrix.n_items + tiles,
+            "rows on their way": 4 * self.workers.parallelism * rows,
         }
-        worker = {"rows of factors": 3 * rows}
-        seconds = matrix.nnz * rank * 2 / self._cost.rates.sparse[8]
-        moved = 4 * rank * (matrix.n_users + self.workers.parallelism * matrix.n_items)
-        stage = self._stage("user factors", 1, driver, worker, 0, 0, 0, seconds)
+        block = matrix.block if matrix.stored else 0
+        worker = {
+            **self._worker_held(),
+            "block": block + max(matrix.block_values * self.transforming, energies),
+        }
+        isolated = self.workers.capabilities.isolated and matrix.stored  # else in this process
+        if isolated and self.workers.capabilities.shared_files:
+            driver["shared constants"] = tiles
+        elif isolated:
+            worker["constants"] = tiles
+        copies = 1 if self.workers.capabilities.shared_files else self.workers.parallelism
         return Stage(
-            name=stage.name,
+            name="user factors",
             passes=1,
-            seconds=stage.seconds,
-            read_bytes=stage.read_bytes,
-            moved_bytes=moved if self.workers.capabilities.isolated else 0,
-            driver=stage.driver,
-            worker=stage.worker,
+            seconds=matrix.nnz / self.rates.digest + self._cost.certificate() / 2,
+            read_bytes=matrix.store if matrix.stored else 0,
+            moved_bytes=copies * tiles + 4 * rank * matrix.n_users if isolated else 0,
+            driver=driver,
+            worker=worker,
         )
 
     def _save(self) -> Stage:
@@ -249,7 +270,7 @@ class SVDForecast:
         """Return a stage of passes on the workers, given what it has beside blocks, constants and partial sums."""
         capabilities, matrix = self.workers.capabilities, self.matrix
         fold = self.workers.fold(matrix.n_blocks)
-        driver = {**self._held(), **driver, "partial sums": (1 + on_driver) * partial}
+        driver = {**self._held(), **driver, "partial sums": max(1, on_driver) * partial}
         worker = {**self._worker_held(), **worker, "block": self._block(), "partial sums": fold.on_worker * partial}
         if capabilities.isolated and capabilities.shared_files:
             driver["shared constants"] = constant

@@ -199,17 +199,14 @@ class SVDCost:
             # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
             # rows that are longer than the mean.
             pairs = self.nnz * min(n, _SKEW * self.nnz / max(self.shape))
-            product = self.nnz * n / self._product_rate(width) if self.dense else pairs / rates.pairs
+            product = self.nnz * n / rates.dense[width] if self.dense else pairs / rates.pairs
             return _latency(self.nnz) + product + rates.eigen * n**3
         block, steps, degree = plan.block_size, plan.steps, plan.degree
         size = min(plan.basis_size, steps * block)
-        # A tile is computed whole.
-        tile = tile_width(block, plan.dtype)
-        columns = block if self.dense else -(-block // tile) * tile
         product = (
             _latency(self.nnz)
             + row_block_count(self.nnz, n) * n * block * width / rates.partials
-            + 4 * self.nnz * columns / self._product_rate(width)
+            + self._product(block, width)
         )
         probe = 0 if degree == 1 else PROBE_STEPS
         return (
@@ -223,11 +220,16 @@ class SVDCost:
 
     def certificate(self) -> float:
         """Return the seconds of the certificate."""
-        product = 4 * self.nnz * self.k / self._product_rate(8)
+        product = self._product(self.k, 8)
         return product + 6 * sum(self.shape) * self.k * self.k / self.rates.dense[8]
 
-    def _product_rate(self, width: int) -> float:
-        return (self.rates.dense if self.dense else self.rates.sparse)[width]
+    def _product(self, columns: int, width: int) -> float:
+        """Return the seconds of a product of A'A with so many columns."""
+        if self.dense:
+            return 4 * self.nnz * columns / self.rates.dense[width]
+        tile = tile_width(columns, f"f{width}")
+        # A tile is computed whole.
+        return 4 * self.nnz * (-(-columns // tile) * tile) / self.rates.sparse[width, tile]
 
     def _dense_rate(self, width: int, block: int) -> float:
         """Return the rate of products with few columns, which load the other factor more often than they need."""
