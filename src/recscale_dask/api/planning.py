@@ -45,8 +45,9 @@ class Plan:
         Each with its passes, seconds, bytes read and moved, and the arrays of driver and workers.
     process_bytes, worker_process_bytes : int
         What Python and libraries take in this process, and in each process of a worker (0 for threads).
-    model_bytes, temporary_bytes : int
-        On disk: the saved model, and files shared with workers while it is fitted (in memory where there is room).
+    model_bytes, temporary_bytes, checkpoint_bytes : int
+        On disk: the saved model, files shared with workers while it is fitted (in memory where there is room), and
+        the state of the fit if it is kept.
     memory_limit : int
         The given one, or what this machine has.
     advice : tuple of str
@@ -69,6 +70,7 @@ class Plan:
     worker_process_bytes: int
     model_bytes: int
     temporary_bytes: int
+    checkpoint_bytes: int
     memory_limit: int
     advice: tuple[str, ...] = ()
 
@@ -157,6 +159,7 @@ class Plan:
             "peak_worker_bytes": self.peak_worker_bytes,
             "model_bytes": self.model_bytes,
             "temporary_bytes": self.temporary_bytes,
+            "checkpoint_bytes": self.checkpoint_bytes,
             "memory_limit": self.memory_limit,
             "fits": self.fits,
             "advice": list(self.advice),
@@ -203,7 +206,8 @@ class Plan:
         fits = "fits" if self.fits else "does not fit"
         yield (
             f"peak on this machine {byte_text(self.peak_bytes)}, of {byte_text(self.memory_limit)}: {fits}; "
-            f"on disk {byte_text(self.model_bytes)} for the model, {byte_text(self.temporary_bytes)} while it is fitted"
+            f"on disk {byte_text(self.model_bytes)} for the model, {byte_text(self.temporary_bytes)} shared with workers, "
+            f"{byte_text(self.checkpoint_bytes)} of checkpoints"
         )
         for each in self.advice:
             yield f"would fit: {each}"
@@ -283,6 +287,7 @@ class Planner:
             worker_process_bytes=_WORKER_BYTES if workers.capabilities.isolated else 0,
             model_bytes=forecast.model_bytes,
             temporary_bytes=forecast.temporary_bytes,
+            checkpoint_bytes=forecast.checkpoint_bytes,
             memory_limit=usable_memory() if self.memory_limit is None else self.memory_limit,
         )
 

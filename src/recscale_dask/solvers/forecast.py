@@ -118,6 +118,8 @@ class Forecast:
         On disk, if the model is saved.
     temporary_bytes : int
         In files that driver and workers share, at most at once.
+    checkpoint_bytes : int
+        Of the states of the fit, if they are kept.
     method : mapping
         How the solver goes about it; plain values.
     """
@@ -125,6 +127,7 @@ class Forecast:
     stages: tuple[Stage, ...]
     model_bytes: int
     temporary_bytes: int = 0
+    checkpoint_bytes: int = 0
     method: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -65,6 +65,8 @@ class SVDForecast:
             stages=stages,
             model_bytes=model_bytes(self.matrix, self.problem.rank, plain_values=plain),
             temporary_bytes=placed + constants + results,
+            checkpoint_bytes=max(stage.driver.get("Krylov basis", 0) for stage in stages)
+            + 3 * 8 * self._n * self.problem.rank,  # what was found, the triplets, and A'A times them
             method=self.plan.as_dict(),
         )
 
