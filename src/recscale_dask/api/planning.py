@@ -206,8 +206,8 @@ class Plan:
         fits = "fits" if self.fits else "does not fit"
         yield (
             f"peak on this machine {byte_text(self.peak_bytes)}, of {byte_text(self.memory_limit)}: {fits}; "
-            f"on disk {byte_text(self.model_bytes)} for the model, {byte_text(self.temporary_bytes)} shared with workers, "
-            f"{byte_text(self.checkpoint_bytes)} of checkpoints"
+            f"on disk {byte_text(self.model_bytes)} of the model, {byte_text(self.temporary_bytes)} shared with "
+            f"workers, {byte_text(self.checkpoint_bytes)} of checkpoints"
         )
         for each in self.advice:
             yield f"would fit: {each}"

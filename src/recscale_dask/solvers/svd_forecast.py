@@ -253,7 +253,7 @@ class SVDForecast:
         return Stage(
             name="save",
             passes=int(matrix.stored),
-            seconds=_HASHED * written / 8 / self.rates.digest,
+            seconds=_HASHED * written / 8 / self.rates.digest + written / self.rates.disk,
             read_bytes=matrix.store if matrix.stored else 0,
             driver=driver,
         )
