@@ -132,9 +132,11 @@ class BlockOperator:
         if what is None:
             return
         check_center(what)
-        totals = list(map_blocks(self._executor, sums, self._blocks, label="means", observer=self._observer))
-        row_totals = np.concatenate([rows for rows, _ in totals])
-        column_totals = np.sum([columns for _, columns in totals], axis=0)
+        row_totals, column_totals, first = np.empty(self.n_rows), np.zeros(self.n_columns), 0
+        for rows, columns in map_blocks(self._executor, sums, self._blocks, label="means", observer=self._observer):
+            row_totals[first : first + len(rows)] = rows
+            first += len(rows)
+            column_totals += columns  # one after another, and none kept: there may be many blocks of many columns
         ones, others = np.ones(self.n_rows), np.ones(self.n_columns)
         if what == "items":
             self.center = Center(ones, column_totals / self.n_rows, column_totals)

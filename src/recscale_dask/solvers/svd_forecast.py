@@ -150,6 +150,10 @@ class SVDForecast:
                 seconds=self.matrix.nnz / self.rates.digest,
                 driver={**self.matrix.held(), "matrix as one": self.matrix.whole, "transposed": 2 * self.matrix.whole},
             )
+        if self.center is not None:
+            passes = 2 if self.center == "users" else 1
+            sums = {"sums of users and items": 8 * (2 * self.matrix.n_users + 8 * self.matrix.n_items)}
+            yield self._stage("means", passes, sums, {}, 0, 0, 0, passes * self.matrix.nnz / self.rates.digest)
         yield self._passes()
         yield self._certificate()
         yield self._user_factors()
@@ -166,7 +170,7 @@ class SVDForecast:
         if self.problem.user_scaling or self.problem.item_scaling:
             beside, passes = max(beside, self._weighted + _ROW_SUMS, self.transforming), 2
             seconds += matrix.nnz / self.rates.load
-            driver["sums of users and items"] = 8 * (matrix.n_users + matrix.n_items * matrix.n_blocks)
+            driver["sums of users"] = 2 * 8 * matrix.n_users
         driver["blocks"] = fold.running * (matrix.block * matrix.stored + matrix.block_values * beside)
         return Stage(
             name="read",
