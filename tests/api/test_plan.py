@@ -235,3 +235,23 @@ def test_rates_are_measured_once_and_those_of_small_matrices_are_constants(wide,
         assert measured is not NOMINAL
         numbers = [*measured.sparse.values(), *measured.dense.values(), measured.load, measured.digest, measured.disk]
         assert all(0 < number < 1e15 for number in numbers)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (3000, 20), (400, 3000), (3000, 400)])
+@pytest.mark.parametrize("center", [None, "items", "users"])
+@pytest.mark.parametrize(
+    "capabilities",
+    [Capabilities(), Capabilities(isolated=True), Capabilities(isolated=True, shared_files=True, folds=True)],
+)
+def test_every_kind_of_fit_has_a_plan(shape, center, capabilities):
+    matrix = rs.UserItemMatrix.from_scipy(sp.random_array(shape, density=0.1, rng=0))
+    workers = Workers(name="dask", parallelism=3, capabilities=capabilities)
+    problem = Problem(matrix=matrix, rank=5, weighting="bm25", user_scaling=0.5, item_scaling=0.5)
+    plan = Planner("svd", SVDSolver(center=center), problem, workers).plan()
+    assert plan.fits
+    assert ("means" in [stage.name for stage in plan.stages]) == (center is not None)
+    assert ("transpose" in [stage.name for stage in plan.stages]) == (shape[0] < shape[1])
+    for stage in plan.stages:
+        assert stage.seconds > 0
+        assert all(size > 0 for size in (*stage.driver.values(), *stage.worker.values()))
+    assert json.loads(json.dumps(plan.as_dict()))["peak_bytes"] == plan.peak_bytes
