@@ -206,7 +206,8 @@ class SVDForecast:
         tile = tile_width(widths[0], np.float64)
         partial = n * -(-widths[0] // tile) * tile * 8
         fold = self.workers.fold(self.matrix.n_blocks)
-        driver = {"vectors and A'A times them": 2 * 8 * n * rank, "block of vectors": partial}
+        copies = 1 if len(widths) == 1 else 2  # as they are, and in tiles
+        driver = {"vectors and A'A times them": 2 * 8 * n * rank, "block of vectors": copies * partial}
         worker = {}
         if self.plan.side == "rows":  # then the other side is made here, and not block by block at the end
             driver["vectors of the other side"] = 2 * 8 * rank * max(self.matrix.n_users, self.matrix.n_items)
