@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,15 +223,6 @@ def model_bytes(matrix: MatrixBytes, rank: int, *, plain_values: bool) -> int:
     factors = 4 * rank * (matrix.n_users + matrix.n_items)
     seen = 4 * matrix.nnz + 8 * matrix.n_users
     return factors + matrix.ids + seen + (0 if plain_values else matrix.itemsize * matrix.nnz)
-
-
-def total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sums of mappings by key."""
-    sums: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
 
 
 def _levels(n: int) -> int:
