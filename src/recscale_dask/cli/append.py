@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.fit import Duplicates
 from recscale_dask.cli.output import print_json
 
 
@@ -21,8 +20,8 @@ def append(
     time: options.Time = None,
     format: options.Format = None,
     duplicates: Annotated[
-        Duplicates, typer.Option("--duplicates", help="Repeated pairs, also of what is in the store.")
-    ] = Duplicates.sum,
+        options.Duplicates, typer.Option("--duplicates", help="Repeated pairs, also of what is in the store.")
+    ] = options.Duplicates.sum,
     as_json: options.Json = False,
 ) -> None:
     """Add interactions, new users and new items to a store, without rewriting what is there."""
