@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recscale_dask.api.executors import open_executor
     from recscale_dask.api.factor_model import FactorModel, load_model
-    from recscale_dask.api.fitting import factorize, svds
+    from recscale_dask.api.fitting import factorize, plan, svds
     from recscale_dask.api.ingesting import ingest
     from recscale_dask.api.judging import evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
@@ -41,6 +41,7 @@ _HOMES = {
     "list_solvers": "api.plugins",
     "load_model": "api.factor_model",
     "open_executor": "api.executors",
+    "plan": "api.fitting",
     "read_interactions": "api.reading",
     "split": "evaluation.split",
     "svds": "api.fitting",
@@ -62,6 +63,7 @@ __all__ = [
     "list_solvers",
     "load_model",
     "open_executor",
+    "plan",
     "read_interactions",
     "split",
     "svds",

@@ -13,6 +13,10 @@ class OptionError(RecscaleError, ValueError):
     """An option has a value that cannot work, such as a rank above a side of the matrix."""
 
 
+class MemoryLimitError(RecscaleError, ValueError):
+    """A fit that would take more memory than it may; says what would fit."""
+
+
 class UnknownNameError(RecscaleError, LookupError):
     """A name (of an executor, solver, metric or format) that nothing registered."""
 

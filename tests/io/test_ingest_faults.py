@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import DataError
+from recscale_dask.data.store_lock import store_lock
+from recscale_dask.errors import DataError, StoreError
 
 INGEST = """
 import resource, sys, time
@@ -69,10 +70,10 @@ def test_a_killed_ingest_leaves_no_store_and_the_next_one_cleans_up(source, tmp_
     killed.stdout.close()
     assert not (tmp_path / "store").exists()
     assert names(tmp_path)  # what it was at work on
-    (tmp_path / f".store.{os.getppid()}.ingesting").mkdir()  # of a process that lives
+    (tmp_path / f".store.{os.getppid()}.ingesting").mkdir()  # of a process number that is another's now
     matrix = rs.ingest(source / "a.parquet", tmp_path / "store")
     assert matrix.fingerprint == rs.UserItemMatrix.open(source / "store").fingerprint
-    assert names(tmp_path) == [f".store.{os.getppid()}.ingesting", "store"]
+    assert names(tmp_path) == ["store"]
 
 
 @pytest.mark.parametrize("stage", ["reading", "sorting", "writing"])
@@ -122,3 +123,10 @@ def test_a_file_that_was_cut_short_is_an_error_and_leaves_nothing(source, tmp_pa
     with pytest.raises(DataError, match="as Parquet"):
         rs.ingest(tmp_path / "a.parquet", tmp_path / "store")
     assert names(tmp_path) == ["a.parquet"]
+
+
+def test_an_ingest_to_a_store_that_another_writes_is_refused(source, tmp_path):
+    with store_lock(tmp_path / "store"), pytest.raises(StoreError, match="is busy"):
+        rs.ingest(source / "a.parquet", tmp_path / "store")
+    assert names(tmp_path) == []
+    assert rs.ingest(source / "a.parquet", tmp_path / "store").is_stored

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
@@ -28,8 +29,9 @@ from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.linalg.tall import transposed
 from recscale_dask.model import Certificate
-from recscale_dask.solvers.base import Problem
+from recscale_dask.solvers.base import Problem, Solver
 from recscale_dask.solvers.checkpoint import Checkpoints
+from recscale_dask.solvers.machine_rates import machine_rates
 from recscale_dask.solvers.svd import singular_triplets
 from recscale_dask.solvers.warm_start import StartVectors
 
@@ -47,6 +49,7 @@ def factorize(
     tol: float = 1e-3,
     executor: str | Executor | None = None,
     seed: int = 0,
+    memory_limit: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     warm_start: FactorModel | None = None,
@@ -77,6 +80,10 @@ def factorize(
         A name of `list_executors`, an open executor, or None to have one chosen.
     seed : int
         Of all random numbers.
+    memory_limit : int or str, optional
+        Bytes, or text such as ``"2GiB"``: the most that this process and its workers on this machine may take, and each
+        worker elsewhere. A fit whose forecast (`plan`) is above it is refused before any work. None: what this
+        machine has, of which only what certainly does not fit is refused. It never changes a result.
     checkpoint : path, optional
         Folder in which the state of the fit is kept after each pass, the last two of them. It is yours to delete
         when the model is safe.
@@ -101,6 +108,8 @@ def factorize(
         If a value is not finite, or does not suit the weighting.
     UnknownNameError, ExecutorUnavailable
         If there is no such solver or executor, or it cannot run here.
+    MemoryLimitError
+        If it would take more memory than it may; says what would fit.
     StoreError
         If a store does not hold what its manifest says.
     CheckpointError
@@ -120,49 +129,26 @@ def factorize(
     array([9., 6., 3., 3.], dtype=float32)
     """
     start = time.perf_counter()
-    matrix = as_matrix(matrix)
-    target = plugin_manager().resolve("solvers", solver)
-    known = {field.name for field in dataclasses.fields(target)}
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise OptionError(
-            f"solver {solver!r} has no option {', '.join(unknown)}; "
-            f"its options are: {', '.join(sorted(known)) or 'none'}"
-        )
-    configured = target(**options)
-    problem = Problem(
-        matrix=matrix,
-        rank=rank,
-        weighting=weighting,
-        user_scaling=user_scaling,
-        item_scaling=item_scaling,
-        tol=tol,
-        seed=seed,
-        warm_start=warm_start,
-    )
-    if warm_start is not None and not configured.warm_starts:
-        raise OptionError(f"solver {solver!r} does not start from an earlier model. Leave warm_start out.")
-    configured.check(problem)
-    if checkpoint is not None:
-        problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
-    elif resume:
+    named: dict[str, Any] = {
+        "rank": rank,
+        "weighting": weighting,
+        "user_scaling": user_scaling,
+        "item_scaling": item_scaling,
+        "tol": tol,
+    }
+    problem = Problem(matrix=as_matrix(matrix), **named, seed=seed, warm_start=warm_start)
+    configured = _configured(solver, options, problem)
+    if resume and checkpoint is None:
         raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
-    request = ExecutorRequest(
-        purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
-    )
-    with session(executor, request, progress) as (opened, observer):
+    with session(executor, _request(problem), progress) as (opened, observer):
+        Planner.of(solver, configured, problem, opened, memory_limit).refuse()
+        if checkpoint is not None:
+            problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
         factors = configured.fit(problem, opened, observer)
         executor_name = opened.name
     provenance = {
         "solver": solver,
-        "options": {
-            "rank": rank,
-            "weighting": weighting,
-            "user_scaling": user_scaling,
-            "item_scaling": item_scaling,
-            "tol": tol,
-            **options,
-        },
+        "options": {**named, **options},
         "seed": seed,
         "executor": executor_name,
         "versions": _versions(),
@@ -176,6 +162,80 @@ def factorize(
 def clear_checkpoints(folder: str | os.PathLike[str]) -> None:
     """Delete the states that ``factorize(checkpoint=folder)`` left, when the model is safe."""
     Checkpoints(folder, resume=True).clear()
+
+
+def plan(
+    matrix: Any,
+    *,
+    solver: str = "svd",
+    rank: int = 64,
+    weighting: str | None = None,
+    user_scaling: float = 0.0,
+    item_scaling: float = 0.0,
+    tol: float = 1e-3,
+    executor: str | Executor | None = None,
+    seed: int = 0,
+    memory_limit: int | str | None = None,
+    **options: Any,
+) -> Plan:
+    """Return what `factorize` would take: passes, bytes, memory and time, and whether it fits.
+
+    Seconds are from rates that are measured on this machine, for a third of a second; nothing else is computed, and
+    no more than a few blocks are read. The executor is opened, to see its workers.
+
+    Parameters
+    ----------
+    matrix, solver, rank, weighting, user_scaling, item_scaling, tol, executor, seed, memory_limit, **options
+        As for `factorize`.
+
+    Raises
+    ------
+    OptionError, DataError, UnknownNameError, ExecutorUnavailable
+        As `factorize`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> forecast = plan(np.eye(300), rank=8)
+    >>> forecast.fits, forecast.method["method"]
+    (True, 'whole Gram matrix')
+    """
+    problem = Problem(
+        matrix=as_matrix(matrix),
+        rank=rank,
+        weighting=weighting,
+        user_scaling=user_scaling,
+        item_scaling=item_scaling,
+        tol=tol,
+        seed=seed,
+    )
+    configured = _configured(solver, options, problem)
+    with session(executor, _request(problem), False) as (opened, _):
+        planner = Planner.of(solver, configured, problem, opened, memory_limit)
+        return dataclasses.replace(planner, rates=machine_rates(problem)).plan()
+
+
+def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
+    """Return a solver with its options, checked against the problem."""
+    target = plugin_manager().resolve("solvers", name)
+    known = {field.name for field in dataclasses.fields(target)}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise OptionError(
+            f"solver {name!r} has no option {', '.join(unknown)}; its options are: {', '.join(sorted(known)) or 'none'}"
+        )
+    configured: Solver = target(**options)
+    if problem.warm_start is not None and not configured.warm_starts:
+        raise OptionError(f"solver {name!r} does not start from an earlier model. Leave warm_start out.")
+    configured.check(problem)
+    return configured
+
+
+def _request(problem: Problem) -> ExecutorRequest:
+    n_users, n_items = problem.matrix.shape
+    return ExecutorRequest(
+        purpose="fit", n_users=n_users, n_items=n_items, n_stored=problem.matrix.nnz, rank=problem.rank
+    )
 
 
 def as_matrix(matrix: Any) -> UserItemMatrix:

@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 
 
 def fit(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL, or a store.")],
+    source: options.Source,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write the model to.")],
-    solver: Annotated[str, typer.Option("--solver", help="svd, popularity, or a plugin's.")] = "svd",
-    rank: Annotated[int, typer.Option("--rank", help="Number of factors.")] = 64,
-    weighting: Annotated[str | None, typer.Option("--weighting", help="binary, log, bm25 or tfidf.")] = None,
-    user_scaling: Annotated[float, typer.Option("--user-scaling", help="Exponent of the users' degrees.")] = 0.0,
-    item_scaling: Annotated[float, typer.Option("--item-scaling", help="Exponent of the items' degrees.")] = 0.0,
-    tol: Annotated[float, typer.Option("--tol", help="Largest residual, relative to each singular value.")] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed", help="Of all random numbers.")] = 0,
+    solver: options.SolverName = "svd",
+    rank: options.Rank = 64,
+    weighting: options.Weighting = None,
+    user_scaling: options.UserScaling = 0.0,
+    item_scaling: options.ItemScaling = 0.0,
+    tol: options.Tol = 1e-3,
+    seed: options.Seed = 0,
     warm_start: Annotated[
         Path | None, typer.Option("--warm-start", metavar="MODEL", help="An earlier model to start from.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the solver; repeatable.")
-    ] = None,
+    settings: options.Settings = None,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
+    memory_limit: options.MemoryLimit = None,
     user: options.User = None,
     item: options.Item = None,
     value: options.Value = None,
@@ -57,10 +56,9 @@ def fit(
         "item_scaling": item_scaling,
         "tol": tol,
         "seed": seed,
+        "memory_limit": memory_limit,
     }
-    solver_options = options.key_values(settings, "--set")
-    for name in solver_options.keys() & {*named, "warm_start", "executor", "progress", "matrix"}:
-        raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
+    solver_options = options.solver_settings(settings, named)
     if resume and checkpoint is None:
         raise typer.BadParameter("name the folder of the fit that was stopped with --checkpoint", param_hint="--resume")
     check_model_folder(out, overwrite=overwrite)

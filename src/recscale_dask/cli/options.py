@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -28,6 +28,23 @@ class Duplicates(StrEnum):
     max = "max"
     last = "last"
 
+
+Source: TypeAlias = Annotated[
+    str, typer.Argument(metavar="INPUT", help="A store (see `recscale ingest`), or a data file, folder, glob or URL.")
+]
+SolverName: TypeAlias = Annotated[str, typer.Option("--solver", help="svd, popularity, or a plugin's.")]
+Rank: TypeAlias = Annotated[int, typer.Option("--rank", help="Number of factors.")]
+Weighting: TypeAlias = Annotated[str | None, typer.Option("--weighting", help="binary, log, bm25 or tfidf.")]
+UserScaling: TypeAlias = Annotated[float, typer.Option("--user-scaling", help="Exponent of the users' degrees.")]
+ItemScaling: TypeAlias = Annotated[float, typer.Option("--item-scaling", help="Exponent of the items' degrees.")]
+Tol: TypeAlias = Annotated[float, typer.Option("--tol", help="Largest residual, relative to each singular value.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Of all random numbers.")]
+Settings: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the solver; repeatable.")
+]
+MemoryLimit: TypeAlias = Annotated[
+    str | None, typer.Option("--memory-limit", metavar="BYTES", help="Most memory, such as 2GiB; more is refused.")
+]
 
 User: TypeAlias = Annotated[
     str | None, typer.Option("--user", rich_help_panel=_INPUT, help="Column of users: a name, or a position from 0.")
@@ -98,6 +115,14 @@ class Input:
         if self != Input() or how_read.pop("suffix", None) != Path(source).suffix:
             return self
         return Input(**how_read)
+
+
+def solver_settings(pairs: Sequence[str] | None, named: Iterable[str]) -> dict[str, Any]:
+    """Return the options of a solver in ``--set``; those that have an option of their own are not among them."""
+    settings = key_values(pairs, "--set")
+    for name in settings.keys() & {*named, "executor", "progress", "matrix", "checkpoint", "resume", "warm_start"}:
+        raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
+    return settings
 
 
 def key_values(pairs: Sequence[str] | None, option: str) -> dict[str, Any]:

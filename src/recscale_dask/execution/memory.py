@@ -28,7 +28,9 @@ def byte_count(limit: Any, name: str = "memory_limit") -> int:
     from dask.utils import parse_bytes
 
     count = 0
-    if isinstance(limit, str | int | np.integer) and not isinstance(limit, bool):
+    if isinstance(limit, bool) or limit == "":
+        limit = None
+    if isinstance(limit, str | int | np.integer):
         with suppress(ValueError):
             count = int(parse_bytes(limit if isinstance(limit, str) else int(limit)))
     if count <= 0:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from recscale_dask.errors import BlockFailed, IncompleteRun, TaskNotPortable, WorkerLost
-from recscale_dask.execution.contract import Broadcast, Executor, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.events import BlockDone, Observer, RunFinished, RunStarted, ignore
 from recscale_dask.execution.portable import CombinePartials, FoldTask, Partial, add
 from recscale_dask.tree import fold_tree
@@ -95,7 +95,7 @@ def fold_blocks(
     blocks = tuple(payloads)
     if not blocks:
         raise ValueError(f"{label}: there are no blocks to add up")
-    size = _group_size(executor, len(blocks))
+    size = group_size(executor.capabilities, executor.parallelism, len(blocks))
     jobs = [Job(i, blocks[i * size : (i + 1) * size]) for i in range(-(-len(blocks) // size))]
     fold_task, fold_combine = FoldTask(task, combine), CombinePartials(combine)
 
@@ -127,11 +127,14 @@ def fold_blocks(
     return total.value
 
 
-def _group_size(executor: Executor, n_blocks: int) -> int:
-    """Return the largest power of two that still gives every worker a group, and two at least; 1 in this process."""
+def group_size(capabilities: Capabilities, parallelism: int, n_blocks: int) -> int:
+    """Return how many blocks of a fold make one job.
+
+    The largest power of two that still gives every worker a group, and two at least; 1 in this process.
+    """
     size = 1
-    if executor.capabilities.isolated:
-        while n_blocks // (2 * size) >= max(2, executor.parallelism):
+    if capabilities.isolated:
+        while n_blocks // (2 * size) >= max(2, parallelism):
             size *= 2
     return size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.model import Factors
 from recscale_dask.solvers.checkpoint import Checkpoints
+from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers, model_bytes
+from recscale_dask.solvers.rates import Rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,26 @@ class Solver(ABC):
 
         What `closed_form` needs of the training data goes into `Factors.training`.
         """
+
+    def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
+        """Return what `fit` is going to take on such workers, at such rates; nothing is read for it.
+
+        Here what every fit takes at least: the matrix and the factors. A solver that holds more says so.
+        """
+        matrix = MatrixBytes.of(problem.matrix)
+        factors = {"factors": 4 * problem.rank * (matrix.n_users + matrix.n_items)}
+        stage = Stage(
+            name="fit",
+            passes=1,
+            seconds=matrix.nnz / rates.digest,
+            read_bytes=matrix.store if matrix.stored else 0,
+            driver={**matrix.held(), **factors},
+        )
+        return Forecast(stages=(stage,), model_bytes=model_bytes(matrix, problem.rank, plain_values=False))
+
+    def lighter(self, problem: Problem) -> Iterator[tuple[str, Solver]]:
+        """Yield ways of this solver that take less memory, the least change first, each with what to say of it."""
+        yield from ()
 
     def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form of the factors of new users, for a model that this solver fitted.

@@ -132,9 +132,11 @@ class BlockOperator:
         if what is None:
             return
         check_center(what)
-        totals = list(map_blocks(self._executor, sums, self._blocks, label="means", observer=self._observer))
-        row_totals = np.concatenate([rows for rows, _ in totals])
-        column_totals = np.sum([columns for _, columns in totals], axis=0)
+        row_totals, column_totals, first = np.empty(self.n_rows), np.zeros(self.n_columns), 0
+        for rows, columns in map_blocks(self._executor, sums, self._blocks, label="means", observer=self._observer):
+            row_totals[first : first + len(rows)] = rows
+            first += len(rows)
+            column_totals += columns  # one after another, and none kept: there may be many blocks of many columns
         ones, others = np.ones(self.n_rows), np.ones(self.n_columns)
         if what == "items":
             self.center = Center(ones, column_totals / self.n_rows, column_totals)
@@ -278,9 +280,7 @@ class BlockOperator:
 
     def pieces(self, width: int) -> Iterator[slice]:
         """Yield slices of the columns of a dense matrix in float64, each for one pass."""
-        step = min(_WIDTH, max(16, _PARTIAL_BYTES // (8 * self.n_columns) // 16 * 16))
-        for first in range(0, width, step):
-            yield slice(first, min(first + step, width))
+        return pieces(width, self.n_columns)
 
     def _fold(self, task: Task, payloads: Sequence[Any], basis: NDArray[Any], what: str) -> NDArray[Any]:
         self.passes += 1
@@ -310,6 +310,13 @@ class BlockOperator:
     def _with_rows(self, rows: NDArray[np.float64]) -> list[BlockWithRows]:
         pieces = zip(self._blocks, pairwise(self._bounds), strict=True)
         return [BlockWithRows(block, rows[first:last]) for block, (first, last) in pieces]
+
+
+def pieces(width: int, n_columns: int) -> Iterator[slice]:
+    """Yield slices of so many columns of a matrix in float64 with `n_columns` rows, each for one pass."""
+    step = min(_WIDTH, max(16, _PARTIAL_BYTES // (8 * n_columns) // 16 * 16))
+    for first in range(0, width, step):
+        yield slice(first, min(first + step, width))
 
 
 def check_center(what: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.model import Factors, SeenItems
 from recscale_dask.solvers.base import Problem, Solver
+from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Workers
+from recscale_dask.solvers.rates import Rates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +84,14 @@ class PopularitySolver(Solver):
             {"data_fingerprint": summary.digest.hex()},
             {"energy": energy.numbers(), "values": np.ones(1, np.float32)},
         )
+
+    def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
+        """Return what `fit` is going to take: the matrix in memory, and one factor whatever the rank is."""
+        forecast = Solver.forecast(self, replace(problem, rank=1), workers, rates)
+        (stage,) = forecast.stages
+        matrix = MatrixBytes.of(problem.matrix)
+        driver = {**stage.driver, "matrix": matrix.whole, "seen items": 4 * matrix.nnz + 8 * matrix.n_users}
+        return replace(forecast, stages=(replace(stage, driver=driver),))
 
     def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form: a factor of one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,16 +87,29 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         item_unscale = item_scale = None
         if user_scaling or item_scaling:
             weighted = [TransformedBlock(source, weigh) for source in matrix.sources]
-            sums = list(map_blocks(executor, _degrees, weighted, label="degrees"))
+            sums = map_blocks(executor, _degrees, weighted, label="degrees")
+            users, columns = _gathered(sums)
             if user_scaling:
-                power_scale(np.concatenate([rows for rows, _ in sums]), user_scaling, "user")  # or an error
+                power_scale(users, user_scaling, "user")  # or an error
             if item_scaling:
-                columns = fold_tree((columns for _, columns in sums), add)
                 item_scale = power_scale(columns, item_scaling, "item")
                 item_unscale = power_scale(columns, -item_scaling, "item")
     if weighting is not None or user_scaling or item_scaling:
         matrix = matrix.transformed(Transform(weighting, summary, user_scaling, item_scale))
     return PreparedMatrix(matrix, item_unscale, item_scale, summary)
+
+
+def _gathered(sums: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the sums of all rows, and of all columns, of which few are in memory at once."""
+    rows: list[NDArray[Any]] = []
+
+    def columns() -> Iterator[NDArray[Any]]:
+        for of_rows, of_columns in sums:
+            rows.append(of_rows)
+            yield of_columns
+
+    total = fold_tree(columns(), add)
+    return np.concatenate(rows), total
 
 
 def _degrees(block: Block) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -25,13 +26,16 @@ from recscale_dask.linalg import kernels
 from recscale_dask.linalg.tall import tall_algebra
 from recscale_dask.model import Factors, SeenItems, stored_values
 from recscale_dask.solvers.base import Problem, Solver, check_rank
+from recscale_dask.solvers.forecast import Forecast, Workers
 from recscale_dask.solvers.journal import Journal
 from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare
+from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
 from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
+from recscale_dask.solvers.svd_forecast import SVDForecast
 from recscale_dask.solvers.svd_plan import plan_svd
 from recscale_dask.solvers.warm_start import GUARDS, StartVectors, check_warm_start, guard_count, start_vectors
 
@@ -73,6 +77,30 @@ class SVDSolver(Solver):
         whole_number(problem.seed, "seed", at_least=0)
         if problem.warm_start is not None:
             check_warm_start(problem.warm_start, problem, self.center)
+
+    def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
+        """Return what `fit` is going to take."""
+        return self.forecast_of(problem, workers, rates).forecast()
+
+    def forecast_of(self, problem: Problem, workers: Workers, rates: Rates) -> SVDForecast:
+        """Return the stages of `fit`, and what they are made of."""
+        matrix = problem.matrix
+        plan = plan_svd(
+            matrix.shape,
+            matrix.nnz,
+            matrix.dtype,
+            problem.rank,
+            float(problem.tol) or WORKING_PRECISION,
+            block_size=self.block_size,
+            basis_size=self.basis_size,
+        )
+        return SVDForecast(problem, plan, self.center, workers, rates)
+
+    def lighter(self, problem: Problem) -> Iterator[tuple[str, Solver]]:
+        """Yield this solver with ever smaller bases."""
+        basis_size = (self.basis_size or problem.matrix.shape[1]) - 1
+        for size in range(min(basis_size, 16 * problem.rank), 2 * problem.rank - 1, -max(1, problem.rank // 4)):
+            yield f"basis_size={size} (more passes)", replace(self, basis_size=size)
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return factors that approximate the weighted matrix; scaling is undone."""

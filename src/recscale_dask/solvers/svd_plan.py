@@ -1,34 +1,30 @@
 """What the SVD engine is going to do: side, method, block and basis size, from a cost model.
 
-The choice follows from the matrix and the options alone, at rates that are constants of this file and not
-measured where it runs: otherwise two machines, or two executors, would choose differently and give other
-bits. `benchmarks/svd.py` measures the kernel that they stand for.
+The choice follows from the matrix and the options alone, at rates that are constants (`recscale_dask.solvers.rates`)
+and not measured where it runs: otherwise two machines, or two executors, would choose differently and give other
+bits. `benchmarks/svd.py` measures the kernel that they stand for. What a plan takes on a machine whose rates are
+known is told by `SVDCost`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from recscale_dask.data.blocks import row_block_count
 from recscale_dask.linalg.kernels import tile_width
+from recscale_dask.solvers.rates import NOMINAL, Rates
 
-_SPARSE_RATE = {4: 70e9, 8: 33e9}  # multiplications and additions a second in sparse products, two cores
-_DENSE_RATE = {4: 200e9, 8: 60e9}  # the same in dense products
-_EIGEN_SECONDS = 1.5e-10  # per cube of the order of a symmetric float64 matrix, one core
-_PAIR_RATE = 1e9  # pairs of stored values a second in a sparse A'A, two cores
 _SKEW = 20.0  # mean square of the values in a row over the square of the mean, of ratings
 # To hand out one pass, whatever it does, by the least number of stored values: to this thread; to threads; to workers
 # in other processes, which large matrices are for.
 _PASS_SECONDS = {0: 1e-3, 1 << 18: 4e-3, 1 << 22: 30e-3}
-_PARTIAL_RATE = 4e9  # bytes a second of the products of single blocks, which are cleared, written and added
 _SMALL = 1 << 18
 _BASIS_BYTES = 1 << 29  # of a Krylov basis; restarts keep it below, unless the rank asks for more
 _DEGREES = (1, 2, 3)
-_UPDATE_RATE = 8e9  # bytes a second of the recurrence between the products of a filter
 _BLOCK_SIZES = (8, 16, 32, 64, 128)
 _FLOAT32_TOL = 1e-6  # from here on float32 passes are tried first; the certificate is float64 in any case
 _FILTERED_FLOAT32_TOL = 1e-4  # the same of filters
@@ -121,45 +117,27 @@ def plan_svd(
     """
     n = min(shape)
     side = "rows" if shape[0] < shape[1] else "columns"
-    latency = max(seconds for least, seconds in _PASS_SECONDS.items() if nnz >= least)
-    n_blocks = row_block_count(nnz, n)
     least = _FLOAT32_TOL if nnz >= _SMALL else _SMALL_FLOAT32_TOL
     widths = (4, 8) if dtype == np.float32 and tol >= least and not double else (8,)
-
-    def product_rate(width: int) -> float:
-        return (_DENSE_RATE if dense else _SPARSE_RATE)[width]
+    cost = SVDCost(shape, nnz, k, dense)
 
     def lanczos(width: int, block: int, degree: int) -> SVDPlan:
         block = min(block, n)
         room = max(2 * k + 4 * block, _BASIS_BYTES // (n * width))
-        basis = min(n, basis_size or room)
         steps = max(k / block + (3 * k / block + 2 * math.log10(1 / min(tol, 0.1))) / degree, k / block + 1)
         steps = min(math.ceil(steps), math.ceil(n / block))
-        size = min(basis, steps * block)
-        # A tile is computed whole.
-        tile = tile_width(block, f"f{width}")
-        columns = block if dense else -(-block // tile) * tile
-        product = latency + n_blocks * n * block * width / _PARTIAL_RATE + 4 * nnz * columns / product_rate(width)
-        probe = 0 if degree == 1 else PROBE_STEPS
-        seconds = (
-            (steps * degree + probe) * product
-            + steps * (degree - 1) * n * block * width / _UPDATE_RATE
-            + steps * _orthogonalization(n, size / 2, block) / _dense_rate(width, block)
-            + probe * _orthogonalization(n, probe * block / 2, block) / _dense_rate(width, block)
-            + 3 * _EIGEN_SECONDS * size**3
-            + 2 * n * size * k / _DENSE_RATE[width]
-        )
-        return SVDPlan(
+        plan = SVDPlan(
             side=side,
             method="block Lanczos",
             dtype=f"float{8 * width}",
             block_size=block,
-            basis_size=basis,
+            basis_size=min(n, basis_size or room),
             degree=degree,
             steps=steps,
-            passes=steps * degree + probe + 1,
-            seconds=seconds + _certificate_seconds(shape, nnz, k, dense),
+            passes=steps * degree + (0 if degree == 1 else PROBE_STEPS) + 1,
+            seconds=0.0,
         )
+        return replace(plan, seconds=cost.seconds(plan))
 
     if block_size is not None or basis_size is not None:
         return lanczos(widths[0], block_size or 32, 1)
@@ -172,10 +150,6 @@ def plan_svd(
         if degree == 1 or (nnz >= _SMALL and 4 * k < n and (width == 8 or tol >= _FILTERED_FLOAT32_TOL))
     ]
     if 8 * n * n <= _BASIS_BYTES:
-        # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
-        # rows that are longer than the mean.
-        pairs = nnz * min(n, _SKEW * nnz / max(shape))
-        product = latency + (nnz * n / product_rate(widths[0]) if dense else pairs / _PAIR_RATE)
         whole = SVDPlan(
             side=side,
             method="whole Gram matrix",
@@ -185,22 +159,87 @@ def plan_svd(
             degree=1,
             steps=1,
             passes=2,
-            seconds=product + _EIGEN_SECONDS * n**3 + _certificate_seconds(shape, nnz, k, dense),
+            seconds=0.0,
         )
-        plans.insert(0, whole)
+        plans.insert(0, replace(whole, seconds=cost.seconds(whole)))
     return min(plans, key=lambda plan: plan.seconds)
 
 
-def _dense_rate(width: int, block: int) -> float:
-    """Return the rate of products with few columns, which load the other factor more often than they need."""
-    return _DENSE_RATE[width] * block / (block + 24)
+@dataclass(frozen=True, slots=True)
+class SVDCost:
+    """Seconds of the parts of a plan.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    nnz, k : int
+        Stored values, and triplets.
+    dense : bool
+        Whether products go through BLAS.
+    rates : Rates
+        Of the machine.
+    """
+
+    shape: tuple[int, int]
+    nnz: int
+    k: int
+    dense: bool = False
+    rates: Rates = NOMINAL
+
+    def seconds(self, plan: SVDPlan) -> float:
+        """Return the seconds of all of a plan."""
+        return self.search(plan) + self.certificate()
+
+    def search(self, plan: SVDPlan) -> float:
+        """Return the seconds of the passes before the certificate, and of the dense algebra between them."""
+        n, rates = min(self.shape), self.rates
+        width = np.dtype(plan.dtype).itemsize
+        if plan.method == "whole Gram matrix":
+            # Of dense blocks half of a product; of sparse ones all pairs of values in a row, most of them in
+            # rows that are longer than the mean.
+            pairs = self.nnz * min(n, _SKEW * self.nnz / max(self.shape))
+            product = self.nnz * n / rates.dense[width] if self.dense else pairs / rates.pairs
+            return _latency(self.nnz) + product + rates.eigen * n**3
+        block, steps, degree = plan.block_size, plan.steps, plan.degree
+        size = min(plan.basis_size, steps * block)
+        product = (
+            _latency(self.nnz)
+            + row_block_count(self.nnz, n) * n * block * width / rates.partials
+            + self._product(block, width)
+        )
+        probe = 0 if degree == 1 else PROBE_STEPS
+        return (
+            (steps * degree + probe) * product
+            + steps * (degree - 1) * n * block * width / rates.updates
+            + steps * _orthogonalization(n, size / 2, block) / self._dense_rate(width, block)
+            + probe * _orthogonalization(n, probe * block / 2, block) / self._dense_rate(width, block)
+            + 3 * rates.eigen * size**3
+            + 2 * n * size * self.k / rates.dense[width]
+        )
+
+    def certificate(self) -> float:
+        """Return the seconds of the certificate."""
+        product = self._product(self.k, 8)
+        return product + 6 * sum(self.shape) * self.k * self.k / self.rates.dense[8]
+
+    def _product(self, columns: int, width: int) -> float:
+        """Return the seconds of a product of A'A with so many columns."""
+        if self.dense:
+            return 4 * self.nnz * columns / self.rates.dense[width]
+        tile = tile_width(columns, f"f{width}")
+        # A tile is computed whole.
+        return 4 * self.nnz * (-(-columns // tile) * tile) / self.rates.sparse[width, tile]
+
+    def _dense_rate(self, width: int, block: int) -> float:
+        """Return the rate of products with few columns, which load the other factor more often than they need."""
+        return self.rates.dense[width] * block / (block + 24)
+
+
+def _latency(nnz: int) -> float:
+    return max(seconds for least, seconds in _PASS_SECONDS.items() if nnz >= least)
 
 
 def _orthogonalization(n: int, size: float, block: int) -> float:
     """Return the operations of a step: against the basis every other time, the last two blocks, among themselves."""
     return 4 * n * block * (size / 2 + 3 * block + 2 * block)
-
-
-def _certificate_seconds(shape: tuple[int, int], nnz: int, k: int, dense: bool) -> float:
-    product = 4 * nnz * k / (_DENSE_RATE if dense else _SPARSE_RATE)[8]
-    return product + 6 * sum(shape) * k * k / _DENSE_RATE[8]
