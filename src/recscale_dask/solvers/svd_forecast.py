@@ -20,6 +20,7 @@ from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers
 from recscale_dask.solvers.operator import pieces
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.svd_plan import SVDCost, SVDPlan
+from recscale_dask.solvers.warm_start import guard_count
 
 _MOVED = 1e9  # bytes a second between processes
 _HASHED = 3  # times that each byte of a model is hashed when it is saved
@@ -63,7 +64,7 @@ class SVDForecast:
         results = max(stage.worker_bytes for stage in stages) * self.workers.parallelism if shared else 0
         return Forecast(
             stages=stages,
-            model_bytes=model_bytes(self.matrix, self.problem.rank, plain_values=plain),
+            model_bytes=model_bytes(self.matrix, self.problem.rank, plain_values=plain) + 4 * self._n * self._guards,
             temporary_bytes=placed + constants + results,
             checkpoint_bytes=max(stage.driver.get("Krylov basis", 0) for stage in stages)
             + 3 * 8 * self._n * self.problem.rank,  # what was found, the triplets, and A'A times them
@@ -81,6 +82,11 @@ class SVDForecast:
     def _n(self) -> int:
         """Entries of the vectors that are iterated."""
         return min(self.matrix.n_users, self.matrix.n_items)
+
+    @property
+    def _guards(self) -> int:
+        """Vectors that are kept beside the wanted ones, for a warm start."""
+        return guard_count(self.problem.rank) if self.plan.method == "block Lanczos" else 0
 
     @property
     def _streams(self) -> bool:
@@ -207,7 +213,11 @@ class SVDForecast:
         partial = n * -(-widths[0] // tile) * tile * 8
         fold = self.workers.fold(self.matrix.n_blocks)
         copies = 1 if len(widths) == 1 else 2  # as they are, and in tiles
-        driver = {"vectors and A'A times them": 2 * 8 * n * rank, "block of vectors": copies * partial}
+        driver = {
+            "vectors and A'A times them": 2 * 8 * n * rank,
+            "vectors for a warm start": (8 + 4) * n * self._guards,
+            "block of vectors": copies * partial,
+        }
         worker = {}
         if self.plan.side == "rows":  # then the other side is made here, and not block by block at the end
             driver["vectors of the other side"] = 2 * 8 * rank * max(self.matrix.n_users, self.matrix.n_items)
@@ -224,6 +234,7 @@ class SVDForecast:
             **self._held(),
             "factors": 4 * rank * (matrix.n_users + matrix.n_items),
             "item vectors": 2 * 8 * rank * matrix.n_items + tiles,
+            "vectors for a warm start": 4 * self._n * self._guards,
             "rows on their way": 4 * self.workers.parallelism * rows,
         }
         block = matrix.block if matrix.stored else 0
@@ -243,7 +254,7 @@ class SVDForecast:
             seconds=matrix.nnz / self.rates.digest + self._cost.certificate() / 2,
             read_bytes=matrix.store if matrix.stored else 0,
             moved_bytes=copies * tiles + 4 * rank * matrix.n_users if isolated else 0,
-            driver=driver,
+            driver={key: size for key, size in driver.items() if size},
             worker=worker,
         )
 
