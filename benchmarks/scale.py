@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         n_resume=args.resume_interactions,
         baseline=args.baseline,
         seed=args.seed,
+        peers=not args.without_peers,
     )
     report = Report(args.json)
     for name in CASES if args.case == "all" else [args.case]:
@@ -123,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=generate)
     for name in [*CASES, "all"]:
-        command = commands.add_parser(name, help="every case" if name == "all" else CASES[name].__doc__)
+        command = commands.add_parser(
+            name, help="every case" if name == "all" else str(CASES[name].__doc__).replace("%", "%%")
+        )
         command.add_argument("--interactions", type=count, default="100M", metavar="N", help="such as 10M, 100M, 1B")
         command.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "scale"))
         command.add_argument("--rank", type=int, default=64)
@@ -131,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--memory-limit", default="2GiB", help="of ingests")
         command.add_argument("--kills", type=int, default=10)
         command.add_argument("--resume-interactions", type=count, default="10M", metavar="N", help="of the case resume")
+        command.add_argument("--without-peers", action="store_true", help="measure ours only")
         command.add_argument("--baseline", type=Path, metavar="JSON", help="of a smaller run, to compare rates with")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--json", type=Path, metavar="OUT")

@@ -45,6 +45,8 @@ class Setting:
     baseline : Path or None
         JSON of a smaller run, to compare times per value with.
     seed : int
+    peers : bool
+        Whether DuckDB's sort and the fit in memory are measured too, which take minutes of a billion rows.
     """
 
     n_rows: int
@@ -56,6 +58,7 @@ class Setting:
     n_resume: int
     baseline: Path | None
     seed: int
+    peers: bool = True
 
     @property
     def fit_options(self) -> tuple[Any, ...]:
@@ -93,23 +96,31 @@ def ingest(report: Report, setting: Setting) -> None:
     source, store = setting.interactions(), setting.path("-store")
     limit = ("--memory-limit", setting.memory_limit)
     shutil.rmtree(store, ignore_errors=True)
+    peer = _sorted_by_duckdb(source, setting, limit) if setting.peers else None
+    ours = recscale("ingest", source, "--out", store, *_COLUMNS, *limit)
+    answer = ours.answer()
+    case = f"ingest {short(setting.n_rows)}"
+    if peer is not None:
+        report.row(
+            Row(case=f"{case}, DuckDB's sort by user", ours=ours.seconds, peer=peer.seconds, target=2.0, at_most=True)
+        )
+    most = 6.0 if setting.n_rows >= _LARGE else 2.5
+    _memory_row(report, f"{case}: peak", ours.peak_bytes, peer and peer.peak_bytes, most)
+    report.note(
+        f"{case}: {ours.seconds:.1f} s, {setting.n_rows / ours.seconds:,.0f} rows a second"
+        f"{f', DuckDB {setting.n_rows / peer.seconds:,.0f}' if peer else ''}; "
+        f"the store has {_size(store) / 1e9:.2f} GB"
+    )
+    facts = {"ingest": ours.as_dict(), "duckdb": peer and peer.as_dict(), "answer": answer}
+    report.measured(case, {}, **facts, store_bytes=_size(store))
+
+
+def _sorted_by_duckdb(source: Path, setting: Setting, limit: tuple[str, str]) -> Measured:
     sorted_rows = setting.path("-sorted.parquet")
     peer = _part("sort", source, sorted_rows, *limit, "--threads", cpu_count())
     peer.answer()
     sorted_rows.unlink()
-    ours = recscale("ingest", source, "--out", store, *_COLUMNS, *limit)
-    answer = ours.answer()
-    case = f"ingest {short(setting.n_rows)}"
-    report.row(
-        Row(case=f"{case}, DuckDB's sort by user", ours=ours.seconds, peer=peer.seconds, target=2.0, at_most=True)
-    )
-    most = 6.0 if setting.n_rows >= _LARGE else 2.5
-    _memory_row(report, f"{case}: peak", ours.peak_bytes, peer.peak_bytes, most)
-    report.note(
-        f"{case}: {setting.n_rows / ours.seconds:,.0f} rows a second, DuckDB {setting.n_rows / peer.seconds:,.0f}; "
-        f"the store has {_size(store) / 1e9:.2f} GB"
-    )
-    report.measured(case, {}, ingest=ours.as_dict(), duckdb=peer.as_dict(), answer=answer, store_bytes=_size(store))
+    return peer
 
 
 def fit(report: Report, setting: Setting) -> None:
@@ -165,6 +176,8 @@ def fit(report: Report, setting: Setting) -> None:
 
 def _in_memory(report: Report, setting: Setting, case: str, answer: dict[str, Any]) -> dict[str, Any]:
     """Compare with the same fit in memory, if this machine has enough of it."""
+    if not setting.peers:
+        return {}
     needed, there = 12 * answer["n_interactions"], psutil.virtual_memory().available
     if needed > there:
         report.note(f"{case}: not compared with the matrix in memory, which takes {needed / 1e9:.0f} GB")

@@ -304,12 +304,12 @@ class BlockLanczos:
         residuals = np.linalg.norm(self._tail @ vectors[self.size - newest :, ::-1], axis=0)
         return values[::-1], residuals
 
-    def vectors(self, count: int) -> NDArray[np.float64]:
-        """Return the `count` leading Ritz vectors in float64, shape (n, count)."""
-        self._extract(count)
+    def vectors(self, first: int, last: int) -> NDArray[np.float64]:
+        """Return the Ritz vectors ``[first, last)`` in float64, leading ones first, shape (n, last - first)."""
+        self._extract(last)
         found = self._basis[:, self._locked : self._size]
-        out = np.empty((self._n, count))
-        return self._algebra.times(found, self._vectors[:, :count].astype(self._basis.dtype), out)
+        out = np.empty((self._n, last - first))
+        return self._algebra.times(found, self._vectors[:, first:last].astype(self._basis.dtype), out)
 
     def _extract(self, count: int) -> None:
         """Make the `count` leading Ritz pairs known, and more if that is not dearer."""

@@ -188,8 +188,8 @@ class Engine:
             self._keep({"lanczos": values, "search": search.state()}, arrays)
 
         search.run(lambda: self.operator.passes, after_step)
-        vectors = lanczos.vectors(min(wanted + self.n_guards, lanczos.size))
-        vectors, guards = np.ascontiguousarray(vectors[:, :wanted]), vectors[:, wanted:].astype(np.float32)
+        vectors = lanczos.vectors(0, wanted)
+        guards = lanczos.vectors(wanted, min(wanted + self.n_guards, lanczos.size)).astype(np.float32)
         if locked is not None:
             vectors = np.concatenate([locked, vectors], axis=1)
         return {"precise": not search.given_up}, {"vectors": vectors, "guards": guards}
