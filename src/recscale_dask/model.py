@@ -64,10 +64,24 @@ class SeenItems:
     indices: NDArray[np.int32]
 
     @classmethod
-    def of(cls, blocks: Sequence[Recipe[Block]], *, stored: bool = False) -> Self:
-        """Return the structure of a matrix, given its row blocks; of stored ones the items stay where they are."""
-        lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(block.load().indptr) for block in blocks]])
-        return cls(np.cumsum(lengths), _joined(blocks, "indices", np.dtype(np.int32), stored))
+    def of(
+        cls,
+        blocks: Sequence[Recipe[Block]],
+        *,
+        stored: bool = False,
+        lengths: Sequence[NDArray[np.int64]] | None = None,
+    ) -> Self:
+        """Return the structure of a matrix, given its row blocks, and how many items each of their rows has, if known.
+
+        Of stored blocks the items stay where they are.
+        """
+        if lengths is None:
+            lengths = [np.diff(block.load().indptr) for block in blocks]
+        indptr = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
+        if not stored:
+            return cls(indptr, np.concatenate([np.zeros(0, np.int32), *[block.load().indices for block in blocks]]))
+        ends = np.cumsum([0, *[len(each) for each in lengths]])
+        return cls(indptr, cast(NDArray[np.int32], BlockedArray(blocks, indptr[ends], "indices", np.dtype(np.int32))))
 
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
@@ -99,11 +113,13 @@ class StoredModel(Protocol):
         """
 
 
-def stored_values(blocks: Sequence[Recipe[Block]], *, stored: bool = False) -> NDArray[Any]:
-    """Return the values of a matrix, given its row blocks, in the order of `SeenItems`; one if they are all equal.
+def stored_values(blocks: Sequence[Recipe[Block]], seen: SeenItems) -> NDArray[Any]:
+    """Return the values of a matrix, given its row blocks and their structure; one if they are all equal.
 
-    Those of stored blocks stay where they are.
+    Those of stored blocks stay where they are, as the items do.
     """
+    indices: Any = seen.indices
+    offsets = indices.offsets if isinstance(indices, BlockedArray) else None
     first: NDArray[Any] = np.zeros(0, np.float32)
     for block in blocks:
         values = block.load().values
@@ -111,16 +127,10 @@ def stored_values(blocks: Sequence[Recipe[Block]], *, stored: bool = False) -> N
             continue
         first = first if len(first) else values[:1].copy()
         if values.min() != first[0] or values.max() != first[0]:
-            return _joined(blocks, "values", values.dtype, stored)
+            if offsets is not None:
+                return cast(NDArray[Any], BlockedArray(blocks, offsets, "values", values.dtype))
+            return np.concatenate([block.load().values for block in blocks])
     return first
-
-
-def _joined(blocks: Sequence[Recipe[Block]], field: str, dtype: np.dtype[Any], stored: bool) -> NDArray[Any]:
-    """Return what all blocks have in a field, one after another."""
-    if not stored:
-        return np.concatenate([np.zeros(0, dtype), *[getattr(block.load(), field) for block in blocks]])
-    sizes = [len(block.load().indices) for block in blocks]
-    return cast(NDArray[Any], BlockedArray(blocks, np.cumsum([0, *sizes]), field, dtype))
 
 
 @dataclass(frozen=True, eq=False)

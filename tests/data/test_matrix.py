@@ -14,6 +14,7 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import DataError
+from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
@@ -251,7 +252,7 @@ def test_transposed_swaps_users_and_items():
 
 def test_transposed_applies_a_weighting_that_is_still_to_be_applied():
     matrix = UserItemMatrix.from_scipy(abs(big_rows()))
-    weighted = prepare(matrix, "bm25", 0.5, 0.5).matrix
+    weighted = prepare(matrix, "bm25", 0.5, 0.5, SerialExecutor()).matrix
     assert content(weighted.transposed()) == content(UserItemMatrix.from_scipy(weighted.to_scipy().T))
 
 
@@ -273,7 +274,7 @@ def test_transposed_computes_each_chunk_of_a_dask_array_once():
 @pytest.mark.parametrize("weighting", [None, "bm25"])
 def test_transposing_takes_the_memory_of_two_more_copies(weighting):
     matrix = UserItemMatrix.from_scipy(abs(random_rows((2000, 1000), density=0.5)))
-    weighted = prepare(matrix, weighting, 0, 0).matrix
+    weighted = prepare(matrix, weighting, 0, 0, SerialExecutor()).matrix
     tracemalloc.start()
     swapped = weighted.transposed()
     peak = tracemalloc.get_traced_memory()[1]

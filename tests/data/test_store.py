@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import recscale_dask as rs
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import OutputError, StoreError
+from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
@@ -72,7 +73,7 @@ def test_a_fit_of_a_store_is_that_of_the_matrix_in_memory(store):
 
 def test_the_fingerprint_in_the_manifest_is_that_of_the_data(store):
     matrix = rs.UserItemMatrix.open(store)
-    assert matrix.fingerprint == prepare(matrix, None, 0, 0).summary.digest.hex()
+    assert matrix.fingerprint == prepare(matrix, None, 0, 0, SerialExecutor()).summary.digest.hex()
     assert matrix.fingerprint == prepare(rs.UserItemMatrix.from_scipy(big_rows()), None, 0, 0).summary.digest.hex()
 
 

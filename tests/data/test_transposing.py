@@ -7,6 +7,7 @@ import recscale_dask as rs
 from recscale_dask.data import matrix as matrix_module
 from recscale_dask.data.weighting import Transform
 from recscale_dask.errors import OutputError
+from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
@@ -42,9 +43,9 @@ def test_it_is_the_transpose_in_memory_bit_for_bit(stored):
 
 
 def test_a_weighting_has_been_applied(stored, tmp_path):
-    weighted = prepare(stored, "bm25", 0.5, 0.5).matrix
+    weighted = prepare(stored, "bm25", 0.5, 0.5, SerialExecutor()).matrix
     assert content(weighted.transposed()) == content(weighted.loaded().transposed())
-    other = stored.transformed(Transform("binary", prepare(stored, None, 0, 0).summary))
+    other = stored.transformed(Transform("binary", prepare(stored, None, 0, 0, SerialExecutor()).summary))
     assert content(other.transposed()) == content(other.loaded().transposed())
     assert len(list((tmp_path / "store" / "transposed").iterdir())) == 2
 

@@ -7,8 +7,14 @@ from recscale_dask import UserItemMatrix
 from recscale_dask.data import weighting
 from recscale_dask.data.weighting import WEIGHTINGS, Transform, check_weighting, power_scale, summarize
 from recscale_dask.errors import DataError, OptionError
+from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.model import SeenItems
-from recscale_dask.solvers.preparation import prepare
+from recscale_dask.solvers.preparation import prepare as prepare_on
+
+
+def prepare(*arguments):
+    """Prepare a matrix in memory, which no executor reads."""
+    return prepare_on(*arguments, SerialExecutor())
 
 
 def ratings(shape=(30, 12), seed=0, dtype=np.float64, density=0.3):

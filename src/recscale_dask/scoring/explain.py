@@ -17,7 +17,7 @@ from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import DataError, ModelFormatError
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
-from recscale_dask.model import Factors, stored_values
+from recscale_dask.model import Factors, SeenItems, stored_values
 from recscale_dask.scoring.pairs import score_batch
 
 
@@ -114,4 +114,4 @@ def training_values(model: Factors, matrix: UserItemMatrix | None = None) -> NDA
             f"model was fitted to ({len(model.users)} x {len(model.items)}, {str(fitted)[:12]}). Pass that one, or "
             "leave it out."
         )
-    return stored_values(matrix.sources, stored=matrix.is_stored)
+    return stored_values(matrix.sources, SeenItems.of(matrix.sources, stored=matrix.is_stored))

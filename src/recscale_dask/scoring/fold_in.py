@@ -45,13 +45,14 @@ def fold_in(
             fold_rows(block.load(), closed_form=closed_form)  # raises, here, the error about the data
         raise
     rows = FoldedRows(*[np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(FoldedRows)])
+    seen = SeenItems.of(blocks)
     return replace(
         model,
         user_factors=rows.user_factors,
         users=new.matrix.users,
-        seen=SeenItems.of(blocks),
+        seen=seen,
         provenance={**model.provenance, "folded_in": _described(new, rows)},
-        training={**model.training, "values": stored_values(blocks)},
+        training={**model.training, "values": stored_values(blocks, seen)},
     )
 
 

@@ -23,6 +23,7 @@ from recscale_dask.data.weighting import (
     summarize,
 )
 from recscale_dask.errors import OptionError, StoreError
+from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.portable import add
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.solvers.reading import reading_executor
@@ -59,11 +60,13 @@ def check_preparation(weighting: str | None, user_scaling: float, item_scaling: 
             raise OptionError(f"{name} must be a finite number, such as 0 or 0.5; got {exponent!r}")
 
 
-def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, item_scaling: float) -> PreparedMatrix:
+def prepare(
+    matrix: UserItemMatrix, weighting: str | None, user_scaling: float, item_scaling: float, executor: Executor
+) -> PreparedMatrix:
     """Read the matrix once (twice with scaling) and return it weighted and scaled, lazily.
 
-    Blocks are read on threads of this process, where in-memory ones are; sums are added in the tree of
-    `fold_blocks`, so they do not depend on where the fit runs.
+    Blocks of a store are read by the workers of the executor, others on threads of this process, where they are; sums
+    are added in the tree of `fold_blocks`, so they do not depend on that.
 
     Raises
     ------
@@ -75,8 +78,8 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         If a store does not hold what its manifest says.
     """
     check_preparation(weighting, user_scaling, item_scaling)
-    with reading_executor(matrix) as executor:
-        summary = fold_blocks(executor, summarize, matrix.sources, combine=operator.add, label="read matrix")
+    with reading_executor(matrix, executor) as where:
+        summary = fold_blocks(where, summarize, matrix.sources, combine=operator.add, label="read matrix")
         if matrix.fingerprint not in (None, summary.digest.hex()):
             matrix.verify()
             raise StoreError(
@@ -87,7 +90,7 @@ def prepare(matrix: UserItemMatrix, weighting: str | None, user_scaling: float, 
         item_unscale = item_scale = None
         if user_scaling or item_scaling:
             weighted = [TransformedBlock(source, weigh) for source in matrix.sources]
-            sums = map_blocks(executor, _degrees, weighted, label="degrees")
+            sums = map_blocks(where, _degrees, weighted, label="degrees")
             users, columns = _gathered(sums)
             if user_scaling:
                 power_scale(users, user_scaling, "user")  # or an error

@@ -16,9 +16,14 @@ from recscale_dask.execution.threads import ThreadsExecutor
 from recscale_dask.types import Recipe
 
 
-def reading_executor(matrix: UserItemMatrix) -> Executor:
-    """Return what reads the blocks of a matrix in this process."""
-    return ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor()
+@contextmanager
+def reading_executor(matrix: UserItemMatrix, executor: Executor) -> Iterator[Executor]:
+    """Yield what reads the blocks of a matrix where they are: in a store the workers, else threads of this process."""
+    if matrix.is_stored:
+        yield executor
+        return
+    with ThreadsExecutor() if matrix.n_blocks > 1 else SerialExecutor() as here:
+        yield here
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -106,7 +105,7 @@ class SVDSolver(Solver):
         """Return factors that approximate the weighted matrix; scaling is undone."""
         self.check(problem)
         matrix = problem.matrix.ready()
-        prepared = prepare(matrix, problem.weighting, problem.user_scaling, problem.item_scaling)
+        prepared = prepare(matrix, problem.weighting, problem.user_scaling, problem.item_scaling, executor)
         fingerprint = prepared.summary.digest.hex()
         journal = Journal.of(problem, fingerprint, asdict(self))
         found = singular_triplets(
@@ -146,19 +145,19 @@ class SVDSolver(Solver):
         del items
         user_factors = np.empty((matrix.shape[0], item_factors.shape[1]), np.float32)
         energy = np.zeros(3)
-        # In this process where the blocks are.
-        with nullcontext(executor) if matrix.is_stored else reading_executor(matrix) as where:
+        lengths = []
+        with reading_executor(matrix, executor) as where:
             constants = {"closed_form": closed_form, "over_root": kernels.to_tiles(over_root)}
             parts = map_blocks(where, fitted_rows, matrix.sources, constants, label="user factors", observer=observer)
             for (first, last), part in zip(pairwise(matrix.bounds), parts, strict=True):
                 user_factors[first:last] = part.user_factors
                 energy += part.energy
+                lengths.append(part.lengths)
+        seen = SeenItems.of(matrix.sources, stored=matrix.is_stored, lengths=lengths)
         training = {
             "energy": fitted_energy(energy, values).numbers(),
             # Binary weights do not depend on the values.
-            "values": np.ones(1, np.float32)
-            if problem.weighting == "binary"
-            else stored_values(matrix.sources, stored=matrix.is_stored),
+            "values": np.ones(1, np.float32) if problem.weighting == "binary" else stored_values(matrix.sources, seen),
             **closed_form.kept(),
             **({} if found.guards is None else {GUARDS: found.guards}),
         }
@@ -168,7 +167,7 @@ class SVDSolver(Solver):
             values,
             matrix.users,
             matrix.items,
-            SeenItems.of(matrix.sources, stored=matrix.is_stored),
+            seen,
             found.certificate,
             {"data_fingerprint": fingerprint, "plan": found.plan.as_dict() if found.plan else None},
             training,

@@ -50,10 +50,13 @@ class FittedRows:
     user_factors : ndarray of float32, shape (n_rows, rank), or (n_rows, rank + 1) if centred
     energy : ndarray of float64, shape (3,)
         Theirs; see `fitted_energy`.
+    lengths : ndarray of int64, shape (n_rows,)
+        Stored values of each.
     """
 
     user_factors: NDArray[np.float32]
     energy: NDArray[np.float64]
+    lengths: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +154,7 @@ class SVDClosedForm(ClosedForm):
             means = np.outer(self.center.along(scaled), self.center.factors)
             rows = np.column_stack([rows, np.zeros(len(rows))]) + means
         energy = _energy(rows[:, :rank], self.singular_values, self._energies(scaled))
-        return FittedRows((rows * undo[:, None]).astype(np.float32), energy)
+        return FittedRows((rows * undo[:, None]).astype(np.float32), energy, np.diff(block.indptr))
 
     def energies(self, block: Block) -> NDArray[np.float64]:
         """Return the squared length of each row as it is fitted, shape (n_rows,)."""
