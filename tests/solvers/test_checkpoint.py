@@ -94,11 +94,12 @@ def test_a_fit_that_is_stopped_before_any_pass_ends_in_the_same_bytes(case, tmp_
     assert done > sum(each - 1 for each in stops) * 0.6  # most of what was done before a stop is not done again
 
 
-def test_a_fit_that_goes_on_from_its_end_makes_no_pass(tmp_path):
-    first = rs.factorize(ratings(), rank=5, executor="serial", checkpoint=tmp_path / "state")
+@pytest.mark.parametrize("shape", [(1500, 300), (200, 900)])
+def test_a_fit_that_goes_on_from_its_end_makes_no_pass(tmp_path, shape):
+    first = rs.factorize(ratings(shape), rank=5, executor="serial", checkpoint=tmp_path / "state")
     labels = []
     again = rs.factorize(
-        ratings(), rank=5, executor="serial", checkpoint=tmp_path / "state", resume=True,
+        ratings(shape), rank=5, executor="serial", checkpoint=tmp_path / "state", resume=True,
         progress=lambda e: labels.append(getattr(e, "label", "")),
     )  # fmt: skip
     assert again.factors_sha256() == first.factors_sha256()

@@ -229,8 +229,6 @@ class Engine:
         return (_MARGIN if self.tol >= _COARSE else _MARGIN / 2) * self.tol
 
     def _certified(self, vectors: NDArray[np.float64]) -> tuple[SingularTriplets, NDArray[np.float64]]:
-        left: list[NDArray[np.float64]] = []
-
         def work() -> Result:
             found, images = certify(
                 self.operator,
@@ -240,14 +238,13 @@ class Engine:
                 keep_left=self.keep_left,
                 sign_left=self.plan.side == "rows",
             )
-            left.append(found.left)
             residuals = found.certificate.residuals
-            return {}, {"right": found.right, "values": found.values, "residuals": residuals, "images": images}
+            arrays = {"right": found.right, "values": found.values, "residuals": residuals, "images": images}
+            return {}, arrays | {"left": found.left}  # without columns where it is not kept
 
         _, arrays = self._stage(work)
         certificate = Certificate(arrays["residuals"], self.tol, self.operator.passes)
-        kept = left[0] if left else np.zeros((self.operator.n_rows, 0))
-        return SingularTriplets(kept, arrays["values"], arrays["right"], certificate), arrays["images"]
+        return SingularTriplets(arrays["left"], arrays["values"], arrays["right"], certificate), arrays["images"]
 
     def _polished(self, found: SingularTriplets, images: NDArray[np.float64]) -> SingularTriplets:
         """Take steps of subspace iteration while each takes away most of what is left.
