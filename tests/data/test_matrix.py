@@ -18,6 +18,12 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
+def prepared(*arguments):
+    """Prepare a matrix in this thread."""
+    with SerialExecutor() as here:
+        return prepare(*arguments, here)
+
+
 def random_rows(shape=(200, 60), density=0.2, seed=0, dtype=np.float32):
     rows = sp.random_array(shape, density=density, rng=seed, format="csr").astype(dtype)
     rows.sort_indices()
@@ -252,7 +258,7 @@ def test_transposed_swaps_users_and_items():
 
 def test_transposed_applies_a_weighting_that_is_still_to_be_applied():
     matrix = UserItemMatrix.from_scipy(abs(big_rows()))
-    weighted = prepare(matrix, "bm25", 0.5, 0.5, SerialExecutor()).matrix
+    weighted = prepared(matrix, "bm25", 0.5, 0.5).matrix
     assert content(weighted.transposed()) == content(UserItemMatrix.from_scipy(weighted.to_scipy().T))
 
 
@@ -274,7 +280,7 @@ def test_transposed_computes_each_chunk_of_a_dask_array_once():
 @pytest.mark.parametrize("weighting", [None, "bm25"])
 def test_transposing_takes_the_memory_of_two_more_copies(weighting):
     matrix = UserItemMatrix.from_scipy(abs(random_rows((2000, 1000), density=0.5)))
-    weighted = prepare(matrix, weighting, 0, 0, SerialExecutor()).matrix
+    weighted = prepared(matrix, weighting, 0, 0).matrix
     tracemalloc.start()
     swapped = weighted.transposed()
     peak = tracemalloc.get_traced_memory()[1]

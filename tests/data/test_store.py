@@ -19,6 +19,12 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
+def prepared(*arguments):
+    """Prepare a matrix in this thread."""
+    with SerialExecutor() as here:
+        return prepare(*arguments, here)
+
+
 def big_rows(dtype=np.float32):
     rows = sp.random_array((3000, 400), density=0.3, rng=0, format="csr").astype(dtype)
     rows.sort_indices()
@@ -73,8 +79,8 @@ def test_a_fit_of_a_store_is_that_of_the_matrix_in_memory(store):
 
 def test_the_fingerprint_in_the_manifest_is_that_of_the_data(store):
     matrix = rs.UserItemMatrix.open(store)
-    assert matrix.fingerprint == prepare(matrix, None, 0, 0, SerialExecutor()).summary.digest.hex()
-    assert matrix.fingerprint == prepare(rs.UserItemMatrix.from_scipy(big_rows()), None, 0, 0).summary.digest.hex()
+    assert matrix.fingerprint == prepared(matrix, None, 0, 0).summary.digest.hex()
+    assert matrix.fingerprint == prepared(rs.UserItemMatrix.from_scipy(big_rows()), None, 0, 0).summary.digest.hex()
 
 
 def test_the_manifest_has_the_statistics_of_the_matrix(store):

@@ -17,6 +17,12 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
+def prepared(*arguments):
+    """Prepare a matrix in this thread."""
+    with SerialExecutor() as here:
+        return prepare(*arguments, here)
+
+
 def interactions(users, items, values):
     return Interactions.from_arrow(
         pa.table({"user": users, "item": items, "value": pa.array(values, pa.float32())}),
@@ -135,7 +141,7 @@ def test_who_has_the_store_open_still_reads_what_it_was(store):
 
 def test_the_manifest_tells_of_the_store_as_it_is(store):
     grown = rs.UserItemMatrix.open(store).append(many(2000, 3500, 500, seed=2))
-    assert grown.fingerprint == prepare(grown, None, 0, 0, SerialExecutor()).summary.digest.hex()
+    assert grown.fingerprint == prepared(grown, None, 0, 0).summary.digest.hex()
     statistics = json.loads((store / "manifest.json").read_text())["statistics"]
     rows = grown.to_scipy()
     assert statistics["sum"] == rows.data.sum(dtype=np.float64)
@@ -153,8 +159,8 @@ def test_a_compacted_store_is_the_matrix_in_memory_block_for_block(store):
     compact = grown.compact()
     memory = rs.UserItemMatrix.from_scipy(rows, users=users, items=items)
     assert (compact.users, compact.items) == (users, items)
-    assert compact.fingerprint == prepare(memory, None, 0, 0, SerialExecutor()).summary.digest.hex()
-    assert compact.fingerprint == prepare(compact, None, 0, 0, SerialExecutor()).summary.digest.hex()
+    assert compact.fingerprint == prepared(memory, None, 0, 0).summary.digest.hex()
+    assert compact.fingerprint == prepared(compact, None, 0, 0).summary.digest.hex()
     np.testing.assert_array_equal(compact.bounds, memory.bounds)
     assert sorted(each.name for each in store.iterdir()) == ["compacted", "manifest.json"]
     again = {each: each.stat().st_mtime_ns for each in store.rglob("*")}

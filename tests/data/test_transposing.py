@@ -11,6 +11,12 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
 
+def prepared(*arguments):
+    """Prepare a matrix in this thread."""
+    with SerialExecutor() as here:
+        return prepare(*arguments, here)
+
+
 @pytest.fixture(autouse=True)
 def _everything_is_large(monkeypatch):
     monkeypatch.setattr(matrix_module, "_IN_MEMORY_BYTES", 0)
@@ -43,9 +49,9 @@ def test_it_is_the_transpose_in_memory_bit_for_bit(stored):
 
 
 def test_a_weighting_has_been_applied(stored, tmp_path):
-    weighted = prepare(stored, "bm25", 0.5, 0.5, SerialExecutor()).matrix
+    weighted = prepared(stored, "bm25", 0.5, 0.5).matrix
     assert content(weighted.transposed()) == content(weighted.loaded().transposed())
-    other = stored.transformed(Transform("binary", prepare(stored, None, 0, 0, SerialExecutor()).summary))
+    other = stored.transformed(Transform("binary", prepared(stored, None, 0, 0).summary))
     assert content(other.transposed()) == content(other.loaded().transposed())
     assert len(list((tmp_path / "store" / "transposed").iterdir())) == 2
 
