@@ -101,7 +101,7 @@ def glance(source: Any, columns: Columns, format: str | None) -> Glance:
     """
     if format is None:
         files, stream = [], _of_frame(source, columns)
-        n_rows, text_bytes, assumed = stream.n_rows or _length(source), 0, []
+        n_rows, text_bytes, assumed = stream.n_rows or int(source.shape[0]), 0, list[str]()
         pieces = list(islice(stream.pieces, _PIECES))
     else:
         if format not in STREAMERS:
@@ -143,10 +143,6 @@ def _of_frame(frame: Any, columns: Columns) -> Stream:
             "planned. Plan that of files or of a frame in memory."
         )
     return stream_frame(frame, columns)
-
-
-def _length(frame: Any) -> int:
-    return int(frame.shape[0])
 
 
 def _rows_of(files: list[File], stream: Stream, format: str) -> tuple[int, int, list[str]]:
