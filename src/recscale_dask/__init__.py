@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.executors import open_executor
     from recscale_dask.api.factor_model import FactorModel, load_model
     from recscale_dask.api.fitting import factorize, plan, svds
-    from recscale_dask.api.ingesting import ingest
+    from recscale_dask.api.ingesting import ingest, plan_ingest
     from recscale_dask.api.judging import evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
     from recscale_dask.api.reading import read_interactions
@@ -42,6 +42,7 @@ _HOMES = {
     "load_model": "api.factor_model",
     "open_executor": "api.executors",
     "plan": "api.fitting",
+    "plan_ingest": "api.ingesting",
     "read_interactions": "api.reading",
     "split": "evaluation.split",
     "svds": "api.fitting",
@@ -64,6 +65,7 @@ __all__ = [
     "load_model",
     "open_executor",
     "plan",
+    "plan_ingest",
     "read_interactions",
     "split",
     "svds",

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.api.item_lists import item_list, user_list
+from recscale_dask.api.job_plan import JobPlan
 from recscale_dask.api.new_users import new_users
+from recscale_dask.api.plan_recommend import plan_recommend
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
@@ -145,6 +147,33 @@ class FactorModel(Factors):
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_to(self, wanted, path, opened, observer=observer)
+
+    def plan_recommend(
+        self,
+        path: str | os.PathLike[str],
+        users: Any = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Any = None,
+        deny: Any = None,
+        min_score: float | None = None,
+        unknown: Literal["raise", "skip"] = "raise",
+        executor: str | Executor | None = None,
+    ) -> JobPlan:
+        """Return what `recommend_to` with these arguments would take in memory, disk and time; nothing is written.
+
+        The time and the bytes are those of some users, 2,048 on each core, that are computed here and thrown away;
+        how many scores bounds save depends on the model.
+
+        Parameters
+        ----------
+        path, users, k, exclude_seen, allow, deny, min_score, unknown, executor
+            See `recommend_to`.
+        """
+        wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
+        with self._scoring(executor, len(wanted.users), False) as (opened, _):
+            return plan_recommend(self, wanted, path, opened)
 
     def recommend_file(
         self,

@@ -6,15 +6,20 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from recscale_dask.api.job_plan import JobPlan, free_disk
 from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
+from recscale_dask.api.staged_plan import PROCESS_BYTES
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError, OutputError, UnknownNameError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
-from recscale_dask.execution.memory import byte_count
+from recscale_dask.execution.memory import byte_count, usable_memory
 from recscale_dask.io.frames import Column, Columns, is_dask
 from recscale_dask.io.ingest import Ingested, Rules, ingest_stream
+from recscale_dask.io.ingest_forecast import forecast_ingest
+from recscale_dask.io.ingest_glance import glance
+from recscale_dask.io.ingest_room import Room
 from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.interactions import is_place
 from recscale_dask.io.pieces import Stream, pieces_of, stream_frame
@@ -106,6 +111,84 @@ def ingest(
         progress=progress,
     )
     return UserItemMatrix.open(store)
+
+
+def plan_ingest(
+    source: Any,
+    store: str | os.PathLike[str],
+    *,
+    user: Column = None,
+    item: Column = None,
+    value: Column = None,
+    time: Column = None,
+    format: str | None = None,
+    duplicates: Literal["sum", "max", "last"] = "sum",
+    memory_limit: int | str | None = None,
+    min_user_interactions: int = 1,
+    min_item_interactions: int = 1,
+    since: Any = None,
+    until: Any = None,
+) -> JobPlan:
+    """Return what `ingest` with these arguments would take: memory, room on the disk, and time. Nothing is written.
+
+    Rows are counted by what the files say of themselves (text: by its size); how many ids there are is estimated from
+    up to four million rows, or 64 MB of text, within what the statistics of Parquet files leave room for. So it takes a
+    second or two for any size. `JobPlan.assumed` says what was assumed.
+
+    Parameters
+    ----------
+    source, store, user, item, value, time, format, duplicates, memory_limit, min_user_interactions, \
+    min_item_interactions, since, until
+        See `ingest`; a source whose rows are not counted before they are computed cannot be planned.
+
+    Raises
+    ------
+    DataError
+        If the source is missing, empty or malformed as far as it was read.
+    OptionError
+        If the memory does not suffice for any ingest, or the rows of a frame are not known.
+    """
+    rules = Rules(
+        duplicates=duplicates,
+        min_user_interactions=min_user_interactions,
+        min_item_interactions=min_item_interactions,
+        window=Window.of(since, until),
+    )
+    return plan_ingest_by(source, store, Columns(user, item, value, time), rules, format, memory_limit)
+
+
+def plan_ingest_by(
+    source: Any,
+    store: str | os.PathLike[str],
+    columns: Columns,
+    rules: Rules,
+    format: str | None,
+    memory_limit: int | str | None,
+) -> JobPlan:
+    """Return the plan of an ingest; see `plan_ingest`."""
+    limit = None if memory_limit is None else byte_count(memory_limit)
+    room = Room(limit)
+    if format is None and is_place(source):
+        format = format_of(source)
+    ahead = glance(source, columns, format)
+    forecast = forecast_ingest(ahead, rules, room)
+    users, items = ahead.users.n, ahead.items.n
+    filtered = ["all rows are in the window of time"] * bool(rules.window)
+    filtered += ["no user and no item is left out"] * rules.filters
+    return JobPlan(
+        stages=forecast.stages,
+        n_workers=1,
+        workers_here=True,
+        process_bytes=PROCESS_BYTES,
+        worker_process_bytes=0,
+        memory_limit=usable_memory() if limit is None else limit,
+        what=f"ingest of about {ahead.n_rows:,} rows of {users:,} users and {items:,} items",
+        sizes={"rows": ahead.n_rows, "n_users": users, "n_items": items},
+        disk_bytes=forecast.disk_bytes,
+        left_bytes=forecast.store_bytes,
+        disk_free=free_disk(store),
+        assumed=(*ahead.assumed, "every row is a pair of its own", *filtered),
+    )
 
 
 def run_ingest(

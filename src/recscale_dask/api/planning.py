@@ -6,28 +6,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from recscale_dask.api.staged_plan import PROCESS_BYTES, WORKER_BYTES, StagedPlan
 from recscale_dask.errors import MemoryLimitError
 from recscale_dask.execution.contract import Capabilities, Executor
 from recscale_dask.execution.memory import byte_count, byte_text, usable_memory
 from recscale_dask.solvers.base import Problem, Solver
-from recscale_dask.solvers.forecast import Forecast, Stage, Workers
+from recscale_dask.solvers.forecast import Forecast, Workers
 from recscale_dask.solvers.rates import NOMINAL, Rates
 
-# Python with what a fit imports and compiles, in this process: all of it, or without the kernels that workers in
-# other processes of this machine have, beside what they share.
-_PROCESS_BYTES = 250 << 20
+# Python with what a fit imports, without the kernels that workers in other processes of this machine have.
 _DRIVER_BYTES = 180 << 20
-_WORKER_BYTES = 130 << 20
 _CERTAIN = 0.75  # of the forecast, which a fit takes if the forecast is as far off as it may be
 _OWN_WORKERS = ("threads", "processes", "dask")  # executors whose option n_workers says how many there are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(StagedPlan):
     """What a fit would take; made by `recscale_dask.plan`, printed as a table.
 
     Attributes
     ----------
+    stages, n_workers, workers_here, process_bytes, worker_process_bytes, memory_limit
+        See `recscale_dask.api.staged_plan.StagedPlan`.
     solver : str
     rank : int
     n_users, n_items, n_stored, n_blocks : int
@@ -35,21 +35,11 @@ class Plan:
     stored : bool
         Whether the matrix is read from a store in each pass, instead of being in memory.
     executor : str
-    n_workers : int
-        Blocks at work at once.
-    workers_here : bool
-        Whether they take memory of this machine.
     method : mapping
         How the solver goes about it; for an SVD the fields of `recscale_dask.solvers.svd_plan.SVDPlan`.
-    stages : tuple of Stage
-        Each with its passes, seconds, bytes read and moved, and the arrays of driver and workers.
-    process_bytes, worker_process_bytes : int
-        What Python and libraries take in this process, and in each process of a worker (0 for threads).
     model_bytes, temporary_bytes, checkpoint_bytes : int
         On disk: the saved model, files shared with workers while it is fitted (in memory where there is room), and
         the state of the fit if it is kept.
-    memory_limit : int
-        The given one, or what this machine has.
     advice : tuple of str
         What would fit, if this does not; each was forecast too.
     """
@@ -62,22 +52,11 @@ class Plan:
     n_blocks: int
     stored: bool
     executor: str
-    n_workers: int
-    workers_here: bool
     method: Mapping[str, Any]
-    stages: tuple[Stage, ...]
-    process_bytes: int
-    worker_process_bytes: int
     model_bytes: int
     temporary_bytes: int
     checkpoint_bytes: int
-    memory_limit: int
     advice: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        """Whether the forecast is within the limit."""
-        return self.most_bytes <= self.memory_limit
 
     @property
     def verdict(self) -> str:
@@ -93,39 +72,9 @@ class Plan:
         )
 
     @property
-    def most_bytes(self) -> int:
-        """What has to be within the limit: the peak on this machine, or that of a worker elsewhere."""
-        return max(self.peak_bytes, 0 if self.workers_here else self.peak_worker_bytes)
-
-    @property
-    def peak_driver_bytes(self) -> int:
-        """The most memory of this process, without what its threads have while they work on blocks."""
-        return self.process_bytes + max(stage.driver_bytes for stage in self.stages)
-
-    @property
-    def peak_worker_bytes(self) -> int:
-        """The most memory of one worker."""
-        return self.worker_process_bytes + max(stage.worker_bytes for stage in self.stages)
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most memory on this machine, of this process and the workers here."""
-        return max(self.stage_bytes(stage) for stage in self.stages)
-
-    def stage_bytes(self, stage: Stage) -> int:
-        """Return the memory on this machine in one stage."""
-        workers = self.n_workers * (self.worker_process_bytes + stage.worker_bytes) if self.workers_here else 0
-        return self.process_bytes + stage.driver_bytes + workers
-
-    @property
     def passes(self) -> int:
         """How often all blocks are read, the first look at them and that of the saved model included."""
         return sum(stage.passes for stage in self.stages)
-
-    @property
-    def seconds(self) -> float:
-        """Expected in all."""
-        return sum(stage.seconds for stage in self.stages)
 
     @property
     def bytes_read(self) -> int:
@@ -283,8 +232,8 @@ class Planner:
             workers_here=workers.here,
             method=forecast.method,
             stages=forecast.stages,
-            process_bytes=_DRIVER_BYTES if workers.capabilities.isolated else _PROCESS_BYTES,
-            worker_process_bytes=_WORKER_BYTES if workers.capabilities.isolated else 0,
+            process_bytes=_DRIVER_BYTES if workers.capabilities.isolated else PROCESS_BYTES,
+            worker_process_bytes=WORKER_BYTES if workers.capabilities.isolated else 0,
             model_bytes=forecast.model_bytes,
             temporary_bytes=forecast.temporary_bytes,
             checkpoint_bytes=forecast.checkpoint_bytes,

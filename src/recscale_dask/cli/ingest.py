@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import peak_rss_bytes, print_json
+from recscale_dask.cli.output import peak_rss_bytes, print_json, print_plan
 
 
 def ingest(
@@ -35,10 +35,15 @@ def ingest(
         str | None, typer.Option("--memory-limit", metavar="BYTES", help="Most memory to take, such as 2GiB.")
     ] = None,
     overwrite: options.Overwrite = False,
+    plan: options.PlanOnly = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write interactions to a matrix store, which need not fit in memory."""
-    from recscale_dask.api.ingesting import run_ingest
+    """Write interactions to a matrix store, which need not fit in memory.
+
+    With --plan nothing is written: memory, room on the disk and time that it would take are told, from the metadata of
+    the files and their first rows; exit code 1 if it does not fit.
+    """
+    from recscale_dask.api.ingesting import plan_ingest_by, run_ingest
     from recscale_dask.data.matrix import UserItemMatrix
     from recscale_dask.io.frames import Columns
     from recscale_dask.io.ingest import Rules
@@ -52,10 +57,14 @@ def ingest(
         min_item_interactions=min_item_interactions,
         window=Window.of(since, until),
     )
+    source, columns = sources if len(sources) > 1 else sources[0], Columns(**reading.columns())
+    if plan:
+        print_plan(plan_ingest_by(source, out, columns, rules, format, memory_limit), as_json=as_json)
+        return
     ingested = run_ingest(
-        sources if len(sources) > 1 else sources[0],
+        source,
         out,
-        Columns(**reading.columns()),
+        columns,
         rules,
         format=format,
         memory_limit=memory_limit,

@@ -72,6 +72,9 @@ ExecutorOptions: TypeAlias = Annotated[
 ]
 DuplicatesOption: TypeAlias = Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+PlanOnly: TypeAlias = Annotated[
+    bool, typer.Option("--plan", help="Tell what it would take, and write nothing; 1 if it does not fit.")
+]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
 

@@ -9,12 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from recscale_dask.atomic import check_output
 from recscale_dask.errors import OutputError
+
+if TYPE_CHECKING:
+    from recscale_dask.api.job_plan import JobPlan
+    from recscale_dask.api.planning import Plan
 
 _MODEL_MANIFEST = "manifest.json"
 
@@ -36,6 +40,17 @@ class Stopwatch:
 def print_json(answer: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout; ids that JSON does not know, such as UUIDs, as text."""
     typer.echo(json.dumps(answer, default=str))
+
+
+def print_plan(plan: Plan | JobPlan, *, as_json: bool) -> None:
+    """Print a plan; exit with 1 and one sentence if it does not fit."""
+    if as_json:
+        print_json(plan.as_dict())
+    else:
+        typer.echo(str(plan))
+    if not plan.fits:
+        typer.echo(f"error: {plan.verdict}", err=True)
+        raise typer.Exit(1)
 
 
 def peak_rss_bytes() -> int:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from recscale_dask.cli import options
-from recscale_dask.cli.output import print_json
+from recscale_dask.cli.output import print_plan
 
 
 def plan(
@@ -48,10 +46,4 @@ def plan(
         from recscale_dask.api import fitting
 
         forecast = fitting.plan(reading.matrix(source, duplicates.value), **named, executor=opened, **solver_options)
-    if as_json:
-        print_json(forecast.as_dict())
-    else:
-        typer.echo(str(forecast))
-    if not forecast.fits:
-        typer.echo(f"error: {forecast.verdict}", err=True)
-        raise typer.Exit(1)
+    print_plan(forecast, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import check_file, print_json
+from recscale_dask.cli.output import check_file, print_json, print_plan
 
 
 def recommend(
@@ -34,18 +34,25 @@ def recommend(
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
     overwrite: options.Overwrite = False,
+    plan: options.PlanOnly = False,
     as_json: options.Json = False,
 ) -> None:
     """Write the k best unseen items of every user to Parquet: user, item, rank, score.
 
     A folder (or a URL such as s3://bucket/recs) is written by the workers, file by file, and continued if the
     command was interrupted. Files of ids hold one a line, or are CSV, TSV, Parquet or Arrow; a file of items
-    with a second column is of users and items, and holds for each user apart.
+    with a second column is of users and items, and holds for each user apart. With --plan nothing is written: memory,
+    room on the disk and time that a folder would take are told, after some users were computed; exit code 1 if it
+    does not fit.
     """
     one_file = Path(out).suffix == ".parquet" and not out.endswith("/")
     if Path(out).suffix and not one_file and not out.endswith("/"):
         raise typer.BadParameter(
             f"{out} is neither a .parquet file nor a folder (a name without suffix)", param_hint="--out"
+        )
+    if one_file and plan:
+        raise typer.BadParameter(
+            "is for a folder of recommendations; give --out a name without suffix", param_hint="--plan"
         )
     if one_file:
         check_file(Path(out), overwrite=overwrite)
@@ -59,6 +66,7 @@ def recommend(
         from recscale_dask.api.item_lists import user_list
 
         loaded = load_model(model)
+        loading = time.perf_counter() - start
         chosen = user_list(loaded, users)
         wanted: dict[str, Any] = {
             "users": chosen,
@@ -70,6 +78,10 @@ def recommend(
             "unknown": "skip" if skip_unknown else "raise",
             "executor": opened,
         }
+        if plan:
+            forecast = loaded.plan_recommend(out, **wanted)
+            print_plan(forecast.after("load", loading), as_json=as_json)
+            return
         if one_file:
             rows = loaded.recommend_file(out, **wanted, overwrite=overwrite)
         else:

@@ -24,7 +24,8 @@ from recscale_dask.io.ingest_rows import NumberedRows
 from recscale_dask.linalg.row_moves import kept_values, prune
 
 _THREADS = 2
-_PART_VALUES = 1 << 21  # stored values that are read at a time
+PART_VALUES = 1 << 21
+"""Stored values that are read at a time, to be filtered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,7 @@ class StoredValues:
         """Yield bounds of users whose values can be in memory together."""
         start, n_users = 0, len(self.users)
         while start < n_users:
-            stop = int(np.searchsorted(self.indptr, self.indptr[start] + _PART_VALUES, side="right")) - 1
+            stop = int(np.searchsorted(self.indptr, self.indptr[start] + PART_VALUES, side="right")) - 1
             yield start, max(start + 1, min(stop, n_users))
             start = max(start + 1, stop)
 

@@ -144,11 +144,17 @@ def write_part(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa
 
     A refusal of the file system is an answer and no error, as trying again at once does not help.
     """
+    rows, content = part_file(part, candidates=candidates, rules=rules, item_ids=item_ids)
+    try:
+        folder.write(part.name, content)
+    except OSError as error:
+        return Receipt(0, str(error.strerror or error))
+    return Receipt(rows)
+
+
+def part_file(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa.Array) -> tuple[int, pa.Buffer]:
+    """Return the number of recommendations of a batch of users, and the bytes of its file."""
     best = best_of(part.batch, candidates=candidates, rules=rules)
     sink = pa.BufferOutputStream()
     pq.write_table(to_table(best, part.user_ids, item_ids), sink, **PARQUET)
-    try:
-        folder.write(part.name, sink.getvalue())
-    except OSError as error:
-        return Receipt(0, str(error.strerror or error))
-    return Receipt(len(best.scores))
+    return len(best.scores), sink.getvalue()

@@ -13,9 +13,10 @@ from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.stage import Stage
 from recscale_dask.model import Factors
 from recscale_dask.solvers.checkpoint import Checkpoints
-from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers, model_bytes
+from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Workers, model_bytes
 from recscale_dask.solvers.rates import Rates
 
 

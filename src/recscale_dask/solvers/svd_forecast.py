@@ -14,9 +14,10 @@ import numpy as np
 
 from recscale_dask.execution.contract import Capabilities
 from recscale_dask.execution.machine import cpu_count
+from recscale_dask.execution.stage import Stage
 from recscale_dask.linalg.kernels import tile_width
 from recscale_dask.solvers.base import Problem
-from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Stage, Workers, exchanged, model_bytes
+from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Workers, exchanged, model_bytes
 from recscale_dask.solvers.operator import pieces
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.svd_plan import SVDCost, SVDPlan
