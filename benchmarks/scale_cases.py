@@ -97,6 +97,7 @@ def ingest(report: Report, setting: Setting) -> None:
     limit = ("--memory-limit", setting.memory_limit)
     shutil.rmtree(store, ignore_errors=True)
     peer = _sorted_by_duckdb(source, setting, limit) if setting.peers else None
+    plan = recscale("ingest", source, "--out", store, *_COLUMNS, *limit, "--plan").answer()
     ours = recscale("ingest", source, "--out", store, *_COLUMNS, *limit)
     answer = ours.answer()
     case = f"ingest {short(setting.n_rows)}"
@@ -106,12 +107,13 @@ def ingest(report: Report, setting: Setting) -> None:
         )
     most = 6.0 if setting.n_rows >= _LARGE else 2.5
     _memory_row(report, f"{case}: peak", ours.peak_bytes, peer and peer.peak_bytes, most)
+    _forecast_rows(report, case, ours.peak_bytes, answer["seconds"]["total"], plan)
     report.note(
         f"{case}: {ours.seconds:.1f} s, {setting.n_rows / ours.seconds:,.0f} rows a second"
         f"{f', DuckDB {setting.n_rows / peer.seconds:,.0f}' if peer else ''}; "
         f"the store has {_size(store) / 1e9:.2f} GB"
     )
-    facts = {"ingest": ours.as_dict(), "duckdb": peer and peer.as_dict(), "answer": answer}
+    facts = {"plan": plan, "ingest": ours.as_dict(), "duckdb": peer and peer.as_dict(), "answer": answer}
     report.measured(case, {}, **facts, store_bytes=_size(store))
 
 
@@ -145,8 +147,7 @@ def fit(report: Report, setting: Setting) -> None:
             unit="GB",
         )
     )
-    _factor_row(report, f"{case}: peak and forecast apart by", measured.peak_bytes, forecast, 1.25)
-    _factor_row(report, f"{case}: time and forecast apart by", seconds, plan["seconds"], 2.0)
+    _forecast_rows(report, case, measured.peak_bytes, seconds, plan)
     certificate = answer["certificate"]
     report.check(
         f"{case}: certified",
@@ -206,14 +207,17 @@ def recommend(report: Report, setting: Setting) -> None:
         users = pa.ipc.open_file(file).read_all()["id"].slice(0, _USERS)
     chosen = setting.path("-users.parquet")
     pq.write_table(pa.table({"user": users}), chosen)
-    measured = recscale("recommend", model, "--out", out, "--k", 10, "--users", chosen)
+    command_line = ("recommend", model, "--out", out, "--k", 10, "--users", chosen)
+    plan = recscale(*command_line, "--plan").answer()
+    measured = recscale(*command_line)
     answer = measured.answer()
     _memory_row(report, f"{case}: peak", measured.peak_bytes, None, 6.0 if setting.n_rows >= _LARGE else 3.0)
+    _forecast_rows(report, case, measured.peak_bytes, answer["seconds"], plan)
     report.check(f"{case}: all users", answer["rows"] == 10 * len(users), f"{answer['rows']:,} rows")
     report.note(
         f"{case}: {len(users):,} users in {answer['seconds']:.1f} s, {len(users) / answer['seconds']:,.0f} a second"
     )
-    report.measured(case, {}, recommend=measured.as_dict(), answer=answer)
+    report.measured(case, {}, plan=plan, recommend=measured.as_dict(), answer=answer)
     shutil.rmtree(out)
 
 
@@ -305,6 +309,12 @@ def _memory_row(report: Report, case: str, ours: int, peer: int | None, most: fl
             unit="GB",
         )
     )
+
+
+def _forecast_rows(report: Report, case: str, peak: int, seconds: float, plan: dict[str, Any]) -> None:
+    """Hold a forecast against what was measured."""
+    _factor_row(report, f"{case}: peak and forecast apart by", peak, plan["peak_bytes"], 1.25)
+    _factor_row(report, f"{case}: time and forecast apart by", seconds, plan["seconds"], 2.0)
 
 
 def _factor_row(report: Report, case: str, one: float, other: float, most: float) -> None:
