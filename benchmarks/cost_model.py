@@ -65,7 +65,7 @@ class Rates:
     user_factors : float
         Core seconds per stored value, of the largest fit.
     look : float
-        Seconds per stored value of the first look at the blocks, which the driver takes; of the largest fit.
+        Core seconds per stored value of the first look at the blocks, for their fingerprint; of the largest fit.
     driver : float
         Seconds per item and pass of the driver's algebra, of the largest fit.
     save : float
@@ -102,7 +102,7 @@ class Rates:
             items=tuple(float(each["n_items"]) for _, each in found),
             values=tuple(per_value),
             user_factors=last["cores"] * last["kinds"]["user factors"] / last["n_stored"],
-            look=last["kinds"]["first look"] / last["n_stored"],
+            look=last["cores"] * last["kinds"]["first look"] / last["n_stored"],
             driver=last["kinds"]["driver"] / last["passes"] / last["n_items"],
             save=last["seconds"]["save"] / last["n_stored"],
             share=last["n_stored"] / n_rows,
@@ -162,7 +162,7 @@ def predict(interactions: Interactions, rates: Rates, cluster: Cluster) -> Predi
         "exchange": passes * moved / cluster.network,
         "driver": passes * n_items * rates.driver,
         "reading": blocks / cluster.remote + (0.0 if in_memory else passes * blocks / cluster.disk),
-        "first look": stored * max(rates.look, _VALUE_BYTES / cluster.remote),
+        "first look": stored * rates.look / cores,
         "user factors": stored * rates.user_factors / cores + 4 * _RANK * n_users / cluster.network,
         "saving": stored * rates.save,
     }
