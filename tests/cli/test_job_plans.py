@@ -38,7 +38,7 @@ def test_plan_of_recommendations_is_told_and_nothing_is_written(recscale, model:
     plan = recscale("recommend", model, "--out", out, "--k", 4, "--plan", "--json").json()
     assert set(plan) >= FIELDS
     assert (plan["users"], plan["k"], plan["rows"], plan["fits"]) == (200, 4, 800, True)
-    assert [stage["name"] for stage in plan["stages"]] == ["load", "prepare", "recommend"]
+    assert [stage["name"] for stage in plan["stages"]] == ["load", "check", "prepare", "recommend"]
     assert "in all, peak" in recscale("recommend", model, "--out", out, "--plan").out
     assert not list(tmp_path.iterdir())
 

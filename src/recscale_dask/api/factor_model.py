@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import fields
@@ -171,9 +172,11 @@ class FactorModel(Factors):
         path, users, k, exclude_seen, allow, deny, min_score, unknown, executor
             See `recommend_to`.
         """
+        start = time.perf_counter()
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
+        checking = time.perf_counter() - start
         with self._scoring(executor, len(wanted.users), False) as (opened, _):
-            return plan_recommend(self, wanted, path, opened)
+            return plan_recommend(self, wanted, path, opened).after("check", checking)
 
     def recommend_file(
         self,

@@ -66,8 +66,8 @@ def recommend(
         from recscale_dask.api.item_lists import user_list
 
         loaded = load_model(model)
-        loading = time.perf_counter() - start
         chosen = user_list(loaded, users)
+        loading = time.perf_counter() - start
         wanted: dict[str, Any] = {
             "users": chosen,
             "k": k,
