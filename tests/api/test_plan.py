@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import recscale_dask as rs
 from recscale_dask.api import planning
 from recscale_dask.api.planning import Plan, Planner
-from recscale_dask.errors import MemoryLimitError, OptionError, UnknownNameError
+from recscale_dask.errors import MemoryLimitError, OptionError, OutputError, UnknownNameError
 from recscale_dask.execution.contract import Capabilities
 from recscale_dask.execution.memory import byte_count, usable_memory
 from recscale_dask.solvers import machine_rates as rates_module
@@ -255,3 +255,12 @@ def test_every_kind_of_fit_has_a_plan(shape, center, capabilities):
         assert stage.seconds > 0
         assert all(size > 0 for size in (*stage.driver.values(), *stage.worker.values()))
     assert json.loads(json.dumps(plan.as_dict()))["peak_bytes"] == plan.peak_bytes
+
+
+def test_a_disk_that_is_too_small_for_the_checkpoints_is_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(planning, "free_disk", lambda place: 10_000)
+    seen = []
+    with pytest.raises(OutputError, match=r"checkpoints .* are free at .*state.*basis_size"):
+        rs.factorize(np.eye(3000) + 1, rank=8, checkpoint=tmp_path / "state", progress=seen.append)
+    assert seen == []
+    assert not (tmp_path / "state").exists()

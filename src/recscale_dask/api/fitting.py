@@ -141,7 +141,9 @@ def factorize(
     if resume and checkpoint is None:
         raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
     with session(executor, _request(problem), progress) as (opened, observer):
-        Planner.of(solver, configured, problem, opened, memory_limit).refuse()
+        Planner.of(solver, configured, problem, opened, memory_limit).refuse(
+            None if resume else checkpoint  # a state that is there has its room already
+        )
         if checkpoint is not None:
             problem = dataclasses.replace(problem, checkpoints=Checkpoints(checkpoint, resume=resume))
         factors = configured.fit(problem, opened, observer)

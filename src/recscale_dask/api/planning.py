@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from recscale_dask.api.job_plan import free_disk
 from recscale_dask.api.staged_plan import PROCESS_BYTES, WORKER_BYTES, StagedPlan
-from recscale_dask.errors import MemoryLimitError
+from recscale_dask.errors import MemoryLimitError, OutputError
 from recscale_dask.execution.contract import Capabilities, Executor
 from recscale_dask.execution.memory import byte_count, byte_text, usable_memory
 from recscale_dask.solvers.base import Problem, Solver
@@ -204,13 +206,19 @@ class Planner:
         plan = self._bare()
         return plan if plan.fits else self._with_advice(plan)
 
-    def refuse(self) -> None:
-        """Raise a MemoryLimitError if the fit does not fit.
+    def refuse(self, checkpoint: str | os.PathLike[str] | None = None) -> None:
+        """Raise a MemoryLimitError if the fit does not fit, or an OutputError if the disk is too small for checkpoints.
 
         Within a limit that was given the forecast has to be; within the memory of this machine three quarters of it,
         as the forecast may be off by a quarter.
         """
         plan = self._bare()
+        if checkpoint is not None and plan.checkpoint_bytes > (free := free_disk(checkpoint)):
+            raise OutputError(
+                f"checkpoints of this fit take about {byte_text(plan.checkpoint_bytes)} on the disk, and "
+                f"{byte_text(free)} are free at {os.fspath(checkpoint)}. Make room, name a folder on another disk, or "
+                "choose a lower rank or a smaller basis_size."
+            )
         share = _CERTAIN if self.memory_limit is None else 1.0
         if not plan.fits and plan.most_bytes * share > plan.memory_limit:
             raise MemoryLimitError(self._with_advice(plan).verdict)
