@@ -9,7 +9,7 @@ from recscale_dask.data.blocks import row_block_count
 from recscale_dask.execution.stage import Stage
 from recscale_dask.io.ingest import Rules
 from recscale_dask.io.ingest_glance import Glance, IdsAhead
-from recscale_dask.io.ingest_room import Room
+from recscale_dask.io.ingest_room import SORTED_ID, Room
 from recscale_dask.io.ingest_values import PART_VALUES
 from recscale_dask.io.pieces import PIECE_ROWS
 
@@ -24,7 +24,6 @@ _START = 1.0  # seconds until compiled code is loaded and threads run
 # How often what is there once takes memory: pieces that are decoded, checked and numbered, two at a time; chunks that
 # fill, are joined and are written.
 _PIECES, _CHUNKS = 8, 3
-_SORTED_ID = 230  # bytes of each different id while Arrow finds out its place: a hash table of more than twice the size
 _SORTED_ROW = 110  # bytes of each row of the two groups that are sorted at once, beside its own
 _SUMMED = 24  # bytes of a value of a block, with the indices and float64 values that sums of rows and columns take
 _AT_WORK = 2
@@ -83,7 +82,7 @@ def forecast_ingest(ahead: Glance, rules: Rules, room: Room) -> IngestForecast:
             "chunks": _CHUNKS * chunk,
             "ids": counting,
             "sorting of ids": max(
-                (_SORTED_ID + 2 * each.id_bytes * (not each.integers)) * each.n for each in (users, items)
+                (SORTED_ID + 2 * each.id_bytes * (not each.integers)) * each.n for each in (users, items)
             ),
         },
     )

@@ -21,6 +21,7 @@ from recscale_dask.linalg.id_tables import (
 )
 from recscale_dask.types import Codes
 
+_FEW = 1 << 18  # integers of so narrow a range need not be counted to know that they fit
 WIDEST = 1 << 24
 """Widest range of integers that are counted in an array rather than looked up in a table; 128 MB."""
 
@@ -71,6 +72,11 @@ class Ids(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes in use."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """How many there are at most, of those that were added."""
         ...
 
 
@@ -169,6 +175,13 @@ class IntegerIds:
         """Bytes in use."""
         return self._counts.nbytes + (self._table.nbytes if self._table is not None else 0)
 
+    @property
+    def most(self) -> int:
+        """How many there are at most, of those that were added."""
+        if self._table is not None:
+            return self._table.n
+        return len(self._counts) if len(self._counts) <= _FEW else int(np.count_nonzero(self._counts))
+
 
 class ByteIds:
     """Text, UUIDs and fixed-size binary."""
@@ -198,6 +211,11 @@ class ByteIds:
     def nbytes(self) -> int:
         """Bytes in use."""
         return self._table.nbytes
+
+    @property
+    def most(self) -> int:
+        """How many there are, of those that were added."""
+        return self._table.n
 
 
 class _IntegerTable:

@@ -12,6 +12,9 @@ _LEAST = 256 << 20
 _SORTING_BYTES = 160  # a row, while it is sorted and combined
 _THREADS = 2
 
+SORTED_ID = 230
+"""Bytes of each different id while Arrow finds out its place: a hash table of more than twice the size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -42,14 +45,23 @@ class Room:
         """Rows that are sorted at a time, on each of a few threads."""
         return min(1 << 21, self._free // 2 // _THREADS // _SORTING_BYTES)
 
-    def check_ids(self, nbytes: int, n_rows: int) -> None:
-        """Raise an OptionError if ids alone take more than there is."""
-        # In the end they are sorted, which takes as much again.
-        if self.limit is not None and 2 * nbytes > self._free - (64 << 20):
+    def check_ids(self, nbytes: int, n_ids: int, n_rows: int) -> None:
+        """Raise an OptionError if ids alone take more than there is.
+
+        Parameters
+        ----------
+        nbytes : int
+            Of the ids of users and items.
+        n_ids : int
+            Of the kind of which there are more: users and items are sorted one after the other.
+        n_rows : int
+            That were read.
+        """
+        needed = nbytes + SORTED_ID * n_ids
+        if self.limit is not None and needed > self._free:
             raise OptionError(
                 f"memory_limit={byte_text(self.limit)} is too small: the different ids in the first {n_rows:,} rows "
-                f"take {byte_text(nbytes)}, and as much again to be sorted. Give "
-                f"{byte_text(_PROCESS + 3 * nbytes + (64 << 20))} or more."
+                f"take {byte_text(needed)} when they are sorted. Give {byte_text(_PROCESS + 2 * needed)} or more."
             )
 
     def check_user(self, rows: int, user: object) -> None:

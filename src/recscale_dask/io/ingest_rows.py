@@ -127,7 +127,8 @@ class _Rows:
         self.n_read += piece.table.num_rows
         if self._n_waiting >= self._room.chunk_rows:
             self._flush()
-        self._room.check_ids(sum(ids.nbytes for ids in self._ids.values()), self.n_read)
+        kinds = self._ids.values()
+        self._room.check_ids(sum(ids.nbytes for ids in kinds), max(ids.most for ids in kinds), self.n_read)
 
     def finish(self) -> NumberedRows:
         self._flush()
