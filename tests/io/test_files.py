@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recscale_dask as rs
 from recscale_dask.errors import DataError
 from recscale_dask.io.frames import Columns, Found
 from recscale_dask.io.places import locate
@@ -277,3 +278,8 @@ def test_gowalla_is_read_whole():
     table = read(GOWALLA, format="adjacency").table
     assert table.num_rows == 810_128
     assert table.schema.types == [pa.int64(), pa.int64()]
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    with pytest.raises(DataError, match="has no files in it"):
+        rs.read_interactions(tmp_path)

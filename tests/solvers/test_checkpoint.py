@@ -186,3 +186,18 @@ def test_the_basis_of_the_state_before_is_not_written_again(tmp_path):
     basis = {each.name: each.stat().st_ino for each in one.glob("*basis*")}
     assert basis
     assert basis.items() <= {each.name: each.stat().st_ino for each in other.glob("*basis*")}.items()
+
+
+def test_a_solver_that_keeps_no_state_is_refused_and_leaves_that_of_others_alone(tmp_path):
+    rs.factorize(ratings(), rank=5, executor="serial", checkpoint=tmp_path / "state")
+    before = states(tmp_path / "state")
+    with pytest.raises(OptionError, match="'popularity' keeps no state"):
+        rs.factorize(ratings(), solver="popularity", executor="serial", checkpoint=tmp_path / "state", resume=True)
+    assert states(tmp_path / "state") == before
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds other things than checkpoints \(notes\.txt\)"):
+        rs.factorize(ratings(), rank=5, executor="serial", checkpoint=tmp_path)
+    assert states(tmp_path) == ["notes.txt"]

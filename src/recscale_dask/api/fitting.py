@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.factor_model import FactorModel, load_model
 from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
@@ -52,7 +52,7 @@ def factorize(
     memory_limit: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    warm_start: FactorModel | None = None,
+    warm_start: FactorModel | str | os.PathLike[str] | None = None,
     progress: bool | Observer | None = None,
     **options: Any,
 ) -> FactorModel:
@@ -90,7 +90,7 @@ def factorize(
     resume : bool
         Go on from the state in `checkpoint`, if there is one, on any executor; the model has the same bytes as if
         the fit had not been stopped.
-    warm_start : FactorModel, optional
+    warm_start : FactorModel or the path of one, optional
         An earlier model of nearly the same interactions to start from, which takes far fewer passes. Users and items
         are matched by their ids, and the result is certified as any other. Weighting, scaling and centring have to be
         those of the model.
@@ -136,8 +136,11 @@ def factorize(
         "item_scaling": item_scaling,
         "tol": tol,
     }
-    problem = Problem(matrix=as_matrix(matrix), **named, seed=seed, warm_start=warm_start)
+    earlier = load_model(warm_start) if isinstance(warm_start, str | os.PathLike) else warm_start
+    problem = Problem(matrix=as_matrix(matrix), **named, seed=seed, warm_start=earlier)
     configured = _configured(solver, options, problem)
+    if checkpoint is not None and not configured.checkpoints:
+        raise OptionError(f"solver {solver!r} keeps no state to go on from. Leave checkpoint (--checkpoint) out.")
     if resume and checkpoint is None:
         raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
     with session(executor, _request(problem), progress) as (opened, observer):
@@ -155,7 +158,7 @@ def factorize(
         "executor": executor_name,
         "versions": _versions(),
         "fit_seconds": time.perf_counter() - start,
-        "warm_start": warm_start and warm_start.factors_sha256(),
+        "warm_start": earlier and earlier.factors_sha256(),
         **factors.provenance,
     }
     return FactorModel.of(dataclasses.replace(factors, provenance=_plain(provenance)))

@@ -119,7 +119,8 @@ class JobPlan(StagedPlan):
         yield f"{'in all, peak':<14}{self.seconds:>9.1f}{byte_text(self.peak_bytes):>12}{mapped}"
         room = "" if self.disk_free is None else f" of {byte_text(self.disk_free)} that are free"
         yield f"on disk {byte_text(self.disk_bytes)}{room}, {byte_text(self.left_bytes)} in the end"
-        yield f"memory {byte_text(self.memory_limit)}: {'fits' if self.fits else 'does not fit'}"
+        there = f"{byte_text(self.memory_limit)} of memory are there"
+        yield f"{there}: {'fits' if self.fits else 'does not fit'}"
         for each in self.assumed:
             yield f"assumed: {each}"
 

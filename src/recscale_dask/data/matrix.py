@@ -197,8 +197,13 @@ class UserItemMatrix:
         OutputError
             If it cannot be written; the store is then what it was.
         """
+        from recscale_dask.data.interactions import Interactions
         from recscale_dask.data.store_changes import append_to_store
 
+        if not isinstance(interactions, Interactions):
+            raise DataError(
+                f"append takes what rs.read_interactions returns; got {type(interactions).__name__}. Read it first."
+            )
         store = self._local_store("append to")
         append_to_store(store, interactions, duplicates)
         return self.open(store)

@@ -110,14 +110,23 @@ def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path or URL is the folder of a store, of whatever format."""
+    """Return whether a path or URL is the folder of a store, of whatever format.
+
+    Raises
+    ------
+    StoreError
+        If it is a URL that cannot be looked at.
+    """
     place = os.fspath(path)
     if "://" not in place:
         return STORE.is_at(Path(place))
     import fsspec
 
-    system, folder = fsspec.url_to_fs(place)
-    return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
+    try:
+        system, folder = fsspec.url_to_fs(place)
+        return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
+    except (OSError, ValueError, ImportError) as error:
+        raise StoreError(f"cannot look at {place}: {error}. Look at the address and the rights to it.") from error
 
 
 def vocabulary_files(manifest: dict[str, Any]) -> dict[str, str]:

@@ -71,6 +71,8 @@ def _expand(place: str) -> list[File]:
             paths = [found for match in matches for found in _contents(system, match)]
     except (ValueError, ImportError, OSError) as problem:
         raise DataError(f"cannot look for {place!r}: {problem}.") from problem
+    if not paths and system.isdir(path):
+        raise DataError(f"the folder {place!r} has no files in it (names that begin with a dot or '_' do not count).")
     if not paths:
         raise DataError(f"there is no file at {place!r}{_similar(system, path)}")
     from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem

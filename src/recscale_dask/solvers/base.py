@@ -62,9 +62,12 @@ class Solver(ABC):
     ----------
     warm_starts : bool
         Whether a fit can start from an earlier model; then `check` looks at that too.
+    checkpoints : bool
+        Whether a fit keeps its state in `Problem.checkpoints`, and goes on from there.
     """
 
     warm_starts: ClassVar[bool] = False
+    checkpoints: ClassVar[bool] = False
 
     @abstractmethod
     def check(self, problem: Problem) -> None:

@@ -62,7 +62,7 @@ class Checkpoints:
     OptionError
         If there are states, and `resume` is false.
     OutputError
-        If the folder cannot be made.
+        If the folder cannot be made, or holds other things.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, resume: bool = False) -> None:
@@ -75,9 +75,13 @@ class Checkpoints:
             self._remove_unfinished()
         except OSError as error:
             raise OutputError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
+        if foreign := [each.name for each in self.folder.iterdir() if not _NAME.match(each.name)]:
+            raise OutputError(
+                f"{folder} holds other things than checkpoints ({foreign[0]}). Name a folder for checkpoints alone."
+            )
         if self._states() and not resume:
             raise OptionError(
-                f"{folder} holds the checkpoint of a fit that was stopped. Go on from it with resume=True (--resume), "
+                f"{folder} holds the checkpoint of an earlier fit. Go on from it with resume=True (--resume), "
                 "delete it, or name another folder."
             )
 

@@ -66,6 +66,7 @@ class SVDSolver(Solver):
     center: str | None = None
 
     warm_starts: ClassVar[bool] = True
+    checkpoints: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if rank, weighting, scaling, tolerance or an option cannot work."""
