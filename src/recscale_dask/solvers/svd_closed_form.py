@@ -156,10 +156,6 @@ class SVDClosedForm(ClosedForm):
         energy = _energy(rows[:, :rank], self.singular_values, self._energies(scaled))
         return FittedRows((rows * undo[:, None]).astype(np.float32), energy, np.diff(block.indptr))
 
-    def energies(self, block: Block) -> NDArray[np.float64]:
-        """Return the squared length of each row as it is fitted, shape (n_rows,)."""
-        return self._energies(self.scale(self.weigh(block)))
-
     def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
         """Return what each stored value adds to the score of an item."""
         scaled, undo = self._scaled(block)
