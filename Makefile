@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Two files of tests at a time; a plugin's tests share one engine, so they run one after another.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-all lint types imports ci bench clean
@@ -12,11 +14,11 @@ demo: $(VENV)/.core
 	$(BIN)/recscale demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
 
 test-all: $(VENV)/.dev
-	$(BIN)/pytest
+	$(PYTEST)
 	$(BIN)/pytest plugins/recscale-dask-spark/tests
 
 lint: $(VENV)/.dev
