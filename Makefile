@@ -14,11 +14,12 @@ demo: $(VENV)/.core
 	$(BIN)/recscale demo
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not alone"
 	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
 
 test-all: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) -m "not alone"
+	$(BIN)/pytest -m alone
 	$(BIN)/pytest plugins/recscale-dask-spark/tests
 
 lint: $(VENV)/.dev

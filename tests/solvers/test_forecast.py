@@ -123,6 +123,7 @@ print(peak)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="proportional set sizes are Linux's")
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_peak_of_a_fit_is_within_a_quarter_of_the_forecast(tmp_path, executor):
