@@ -60,6 +60,11 @@ def recscale_register_solvers() -> list[SolverSpec]:
             summary="nearest neighbours of items by cosine",
         ),
         SolverSpec(
+            name="ease",
+            target="recscale_dask.solvers.ease:EASESolver",
+            summary="ridge regression between all items; closed form, for small catalogues",
+        ),
+        SolverSpec(
             name="popularity",
             target="recscale_dask.solvers.popularity:PopularitySolver",
             summary="the same most popular items for everyone: the baseline to beat",

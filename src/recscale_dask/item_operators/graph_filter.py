@@ -68,9 +68,9 @@ class GraphFilter(ItemOperator):
 
     def column(self, item: int) -> NDArray[np.float64]:
         """Return what one of each item adds to the score of one: p(N'N) is symmetric."""
-        column = np.zeros((1, self.n_items, TILE), np.float32)
-        column[0, item, 0] = 1
-        found = self._filtered(column)[0, :, 0].astype(np.float64)
+        tiles = np.zeros((3, self.n_items, TILE), np.float32)
+        tiles[0, item, 0] = 1
+        found = self._filtered(tiles)[:, 0].astype(np.float64)
         if self.item_scale is not None and self.item_scale[item] > 0:
             found *= self.item_scale / self.item_scale[item]
         return found
@@ -99,21 +99,26 @@ class GraphFilter(ItemOperator):
     def _add(self, rows: Block, out: NDArray[np.float32]) -> None:
         scale = self.item_scale
         values = rows.values if scale is None else rows.values * scale[rows.indices]
+        tiles = np.zeros((3, self.n_items, TILE), np.float32)  # in memory once, and used again for all tiles
         for first in range(0, rows.n_rows, TILE):
             last = min(first + TILE, rows.n_rows)
-            tile = np.zeros((1, self.n_items, TILE), np.float32)
-            row_scores.fill_tile(rows.indptr, rows.indices, values, first, last, tile[0])
-            filtered = self._filtered(tile)
+            row_scores.fill_tile(rows.indptr, rows.indices, values, first, last, tiles[0])
+            filtered = self._filtered(tiles)
+            row_scores.clear_tile(rows.indptr, rows.indices, first, last, tiles[0])
             if scale is not None:
-                filtered[0] *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)[:, None]
-            row_scores.add_tile(filtered[0], out[first:last])
+                filtered *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)[:, None]
+            row_scores.add_tile(filtered, out[first:last])
 
-    def _filtered(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return p(N'N) times a tile, by Horner's rule; shape (1, n_items, 32)."""
+    def _filtered(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return p(N'N) times the first of three tiles, by Horner's rule, in one of the others."""
+        tile, found, following = tiles
         *lower, highest = (np.float32(each) for each in self.coefficients)
-        found = tile * highest
+        np.multiply(tile, highest, out=found)
         for coefficient in reversed(lower):
-            following = tile * coefficient
-            kernels.gram_product(self.indptr, self.indices, self.values, read_only(found), following)
-            found = following
+            if coefficient:
+                np.multiply(tile, coefficient, out=following)
+            else:
+                following[:] = 0
+            kernels.gram_product(self.indptr, self.indices, self.values, read_only(found[None]), following[None])
+            found, following = following, found
         return found

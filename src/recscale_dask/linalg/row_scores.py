@@ -20,6 +20,7 @@ TILE = 32
 """Users in a tile: what the products of `recscale_dask.linalg.kernels` take at once in float32."""
 
 _STRIP = 16  # items that are moved from a tile to rows together: a cache line of each row
+_STRIDE = 256  # scores that are compared with the worst of the best at once
 
 
 def padded(width: int) -> int:
@@ -71,8 +72,13 @@ def add_factor_scores(rows: NDArray[np.float32], panels: NDArray[np.float32], ou
             if not reach_thresholds(flat_rows, places, anything, group, flat_panels, start, width, scores, reached):
                 scores[:] = np.nan  # nothing compares with these, so nothing was written
             for i in range(min(ROWS, n_rows - group)):
-                for j in range(count):
-                    out[group + i, first + j] += scores[i * PANEL + j]
+                row, found = out[group + i], scores[i * PANEL : (i + 1) * PANEL]
+                if count == PANEL:
+                    for j in range(PANEL):  # known to the compiler
+                        row[first + j] += found[j]
+                else:
+                    for j in range(count):
+                        row[first + j] += found[j]
 
 
 @kernel
@@ -127,14 +133,27 @@ def fill_tile(
 
 
 @kernel
+def clear_tile(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], first: int, last: int, tile: NDArray[np.float32]
+) -> None:
+    """Write zeros where `fill_tile` wrote values."""
+    for p in range(indptr[first], indptr[last]):
+        tile[indices[p]] = 0
+
+
+@kernel
 def add_tile(tile: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Add the lanes of a tile, shape (n_items, 32), to rows, shape (at most 32, n_items)."""
     n_rows, n_items = out.shape
-    for first in range(0, n_items, _STRIP):
-        last = min(first + _STRIP, n_items)
-        for row in range(n_rows):
-            for item in range(first, last):
-                out[row, item] += tile[item, row]
+    whole = n_items - n_items % _STRIP
+    for first in range(0, whole, _STRIP):
+        for i in range(n_rows):
+            row = out[i]
+            for j in range(_STRIP):  # so many in a row as the compiler knows: four times as fast
+                row[first + j] += tile[first + j, i]
+    for item in range(whole, n_items):
+        for i in range(n_rows):
+            out[i, item] += tile[item, i]
 
 
 @strict_kernel
@@ -146,14 +165,12 @@ def strike_out(scores: NDArray[np.float32], indptr: NDArray[np.int64], indices: 
 
 
 @strict_kernel
-def _offer(
-    scores: NDArray[np.float32], codes: NDArray[np.int32], size: int, score: Any, code: Any, least: float
-) -> int:
-    """Offer a score to the best ones of a row, whose codes are all lower; return how many there are."""
-    if size == len(scores):
-        # An equal score would lose the tie; NaN is never better.
-        return keep_best(scores, codes, size, score, code) if score > scores[0] else size
-    return keep_best(scores, codes, size, score, code) if score >= least else size
+def _any_above(scores: NDArray[np.float32], floor: Any) -> bool:
+    """Return whether a score is above a number: in vector registers, because integers are counted."""
+    count = np.int32(0)
+    for score in scores:
+        count += np.int32(score > floor)
+    return bool(count > 0)
 
 
 @strict_kernel
@@ -189,12 +206,19 @@ def select_best(
     for i in range(n_rows):
         row, kept_codes, kept = scores[i], codes[i], best[i]
         size = 0
-        if len(lists_indptr) == 0:
-            for code in range(n_items):
-                size = _offer(kept, kept_codes, size, row[code], np.int32(code), least)
-        else:
+        if len(lists_indptr):
             own = i if own_lists else 0
             for p in range(lists_indptr[own], lists_indptr[own + 1]):
-                size = _offer(kept, kept_codes, size, row[items[p]], items[p], least)
+                if row[items[p]] >= least:
+                    size = keep_best(kept, kept_codes, size, row[items[p]], items[p])
+        else:
+            for first in range(0, n_items, _STRIDE):
+                last = min(first + _STRIDE, n_items)
+                # An equal score would lose the tie: codes ascend.
+                if size == len(kept) and not _any_above(row[first:last], kept[0]):
+                    continue
+                for code in range(first, last):
+                    if row[code] >= least:
+                        size = keep_best(kept, kept_codes, size, row[code], np.int32(code))
         sort_best_first(kept, kept_codes, size)
         counts[i] = size

@@ -109,7 +109,7 @@ class GraphFilterSolver(Solver):
         projection = (found.right if scale is None else found.right * scale[:, None]).astype(np.float32)
         outward = self.low_pass * (found.right if unscale is None else found.right * unscale[:, None])
         sharpening = self._sharpening if self.merge == "early" else (1.0,)
-        item_factors = _filtered(prepared.matrix, outward.astype(np.float32), sharpening, norm, executor, observer)
+        item_factors = _filtered(prepared.matrix, outward, sharpening, norm, executor, observer)
         closed_form = ItemClosedForm(operator, item_factors, projection)
         with reading_executor(problem.matrix, executor) as where:
             users = map_blocks(
@@ -170,8 +170,8 @@ class GraphFilterSolver(Solver):
 
     def _decomposed(self, problem: Problem) -> Problem:
         """Return the problem of the SVD."""
-        scalings = {"user_scaling": self.user_exponent, "item_scaling": self.item_exponent}
-        return replace(problem, rank=problem.rank if self.low_pass else 1, **scalings)
+        rank = problem.rank if self.low_pass else 1
+        return replace(problem, rank=rank, user_scaling=self.user_exponent, item_scaling=self.item_exponent)
 
     def _operator(self, problem: Problem, prepared: PreparedMatrix, norm: float) -> GraphFilter:
         """Return ``G q(G)``."""
@@ -205,20 +205,21 @@ class BSPMSolver(GraphFilterSolver):
 
 def _filtered(
     matrix: UserItemMatrix,
-    columns: NDArray[np.float32],
+    columns: NDArray[np.float64],
     coefficients: tuple[float, ...],
     norm: float,
     executor: Executor,
     observer: Observer,
 ) -> NDArray[np.float32]:
     """Return a polynomial of N'N, where N is the matrix over its norm, times columns, shape (n_items, width)."""
-    if len(coefficients) == 1:
-        return columns * np.float32(coefficients[0])
-    with readable_blocks(executor, matrix) as blocks:
-        operator = BlockOperator(executor, blocks, matrix, observer)
-        found = columns * np.float32(coefficients[-1])
-        for coefficient in reversed(coefficients[:-1]):
-            found = operator.gram(found)
-            found *= np.float32((operator.scale * norm) ** -2)
-            found += columns * np.float32(coefficient)
-    return found
+    basis = columns.astype(matrix.dtype)  # what its kernels take
+    found = basis * basis.dtype.type(coefficients[-1])
+    if len(coefficients) > 1:
+        with readable_blocks(executor, matrix) as blocks:
+            operator = BlockOperator(executor, blocks, matrix, observer)
+            for coefficient in reversed(coefficients[:-1]):
+                found = operator.gram(found)
+                found *= basis.dtype.type((operator.scale * norm) ** -2)
+                found += basis * basis.dtype.type(coefficient)
+    filtered: NDArray[np.float32] = found.astype(np.float32)
+    return filtered
