@@ -34,6 +34,7 @@ from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, reco
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
 from recscale_dask.scoring.new_rows import NewRows
+from recscale_dask.scoring.reconstruct import Columns, Rows
 from recscale_dask.scoring.request import RecommendRequest, request
 from recscale_dask.scoring.topk import TopK
 from recscale_dask.solvers.base import Solver
@@ -440,7 +441,7 @@ class FactorModel(Factors):
         with session(executor, request, progress) as (opened, observer):
             return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
-    def _rectangle(self, users: Any, items: Any) -> tuple[reconstruct.Rows, reconstruct.Columns]:
+    def _rectangle(self, users: Any, items: Any) -> tuple[Rows, Columns]:
         return reconstruct.sides(
             self,
             None if users is None else self.users.codes(users, kind="user"),

@@ -111,7 +111,9 @@ class GraphFilter(ItemOperator):
 
     def _filtered(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return p(N'N) times the first of three tiles, by Horner's rule, in one of the others."""
-        tile, found, following = tiles
+        tile: NDArray[np.float32] = tiles[0]
+        found: NDArray[np.float32] = tiles[1]
+        following: NDArray[np.float32] = tiles[2]
         *lower, highest = (np.float32(each) for each in self.coefficients)
         np.multiply(tile, highest, out=found)
         for coefficient in reversed(lower):
