@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recscale_dask.data.blocked_array import BlockedArray, parts_of
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.vocabulary import Vocabulary
+from recscale_dask.item_operators.base import ItemOperator
 from recscale_dask.types import Recipe
 
 
@@ -85,15 +86,19 @@ class SeenItems:
 
     def rows(self, users: NDArray[np.int32]) -> SeenItems:
         """Return the structure of some users, in their order."""
+        indptr, where = self.places(users)
+        return SeenItems(indptr, np.array(self.indices[where]))
+
+    def places(self, users: NDArray[np.int32]) -> tuple[NDArray[np.int64], slice | NDArray[np.int64]]:
+        """Return where some users begin in a structure of them alone, and where their items are in this one."""
         if consecutive(users):
             indptr = self.indptr[users[0] : int(users[-1]) + 2]
-            return SeenItems(indptr - indptr[0], np.array(self.indices[indptr[0] : indptr[-1]]))
+            return indptr - indptr[0], slice(int(indptr[0]), int(indptr[-1]))
         starts = self.indptr[users]
         lengths = self.indptr[users.astype(np.int64) + 1] - starts
         indptr = np.zeros(len(users) + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])
-        where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        return SeenItems(indptr, np.asarray(self.indices[where]))
+        return indptr, np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
 
 
 class StoredModel(Protocol):
@@ -135,7 +140,10 @@ def stored_values(blocks: Sequence[Recipe[Block]], seen: SeenItems) -> NDArray[A
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """A fitted factorization: ``user_factors @ item_factors.T`` approximates the weighted matrix.
+    """A fitted model: ``user_factors @ item_factors.T`` approximates the weighted matrix.
+
+    With an item operator W, the score of user u and item i is ``user_factors[u] @ item_factors[i] + (r_u W)[i]``, where
+    r_u is the row of the user in the training data: its items in `seen`, its values in `training`.
 
     Attributes
     ----------
@@ -157,6 +165,8 @@ class Factors:
         What the solver keeps of the training data for its closed form; the names are its own, but for ``"energy"`` (a
         `recscale_dask.closed_form.Energy`) and ``"values"`` (of the interactions, in the order of `seen`; one if
         they are all equal).
+    item_operator : ItemOperator or None
+        What scores have besides products of factors, of which there may then be none (rank 0).
     stored : StoredModel or None
         The files that the arrays are maps of. Set on loading alone, so that a copy with other arrays
         (`dataclasses.replace`) has none.
@@ -171,6 +181,7 @@ class Factors:
     certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    item_operator: ItemOperator | None = None
     stored: StoredModel | None = field(default=None, init=False, repr=False)
 
     @property
@@ -189,7 +200,7 @@ class Factors:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 (hex) of all that recommendations depend on: factors, ids, seen items.
+        """A SHA-256 (hex) of all that recommendations depend on: factors, ids, seen items; operator and values.
 
         That of a saved model is in its manifest, so nothing is read for it.
         """
@@ -197,6 +208,8 @@ class Factors:
             return self.stored.fingerprint
         seen = sha256_of(self.seen.indptr, self.seen.indices)
         parts = [self.factors_sha256(), self.users.fingerprint(), self.items.fingerprint(), seen]
+        if self.item_operator is not None:
+            parts += [self.item_operator.fingerprint(), sha256_of(self.training["values"])]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 

@@ -34,7 +34,9 @@ from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, reco
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
 from recscale_dask.scoring.new_rows import NewRows
+from recscale_dask.scoring.reconstruct import Columns, Rows
 from recscale_dask.scoring.request import RecommendRequest, request
+from recscale_dask.scoring.topk import TopK
 from recscale_dask.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -230,7 +232,7 @@ class FactorModel(Factors):
     def reconstruct(
         self, users: Any = None, items: Any = None, *, limit: int | None = reconstruct.LIMIT
     ) -> dask.array.Array:
-        """Return the low-rank product for a rectangle of users and items, as a lazy Dask array of float32.
+        """Return the scores of a rectangle of users and items, as a lazy Dask array of float32: the product of factors.
 
         Nothing is computed here. Stores such as ``to_zarr`` take it chunk by chunk, whatever its size.
 
@@ -384,12 +386,25 @@ class FactorModel(Factors):
         return explain.explain(self, self._closed_form, int(user_code), int(item_code), whole_number(k, "k"), values)
 
     def similar_items(self, item: Any, k: int = 10) -> pa.Table:
-        """Return the k items nearest to one by the cosine of their factors: item, rank, score."""
-        return _neighbours("item", self.items, self.item_factors, item, k)
+        """Return the k items nearest to one by the cosine of their factors: item, rank, score.
+
+        Of a model with an item operator (such as `item-knn`), the k best items of a user who has this one alone.
+        """
+        (code,) = self.items.codes([item], kind="item")
+        if self.item_operator is None:
+            return _ranked("item", self.items, similar.nearest(self.item_factors, int(code), k))
+        return _ranked("item", self.items, similar.nearest_by_score(self, self._closed_form, int(code), k))
 
     def similar_users(self, user: Any, k: int = 10) -> pa.Table:
-        """Return the k users nearest to one by the cosine of their factors: user, rank, score."""
-        return _neighbours("user", self.users, self.user_factors, user, k)
+        """Return the k users nearest to one by the cosine of their factors: user, rank, score.
+
+        Raises
+        ------
+        OptionError
+            If the model has no factors, as those of ``item-knn`` and ``ease``.
+        """
+        (code,) = self.users.codes([user], kind="user")
+        return _ranked("user", self.users, similar.nearest_user(self, int(code), k))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder of plain arrays, Arrow id maps and a JSON manifest; no pickle.
@@ -426,10 +441,12 @@ class FactorModel(Factors):
         with session(executor, request, progress) as (opened, observer):
             return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
-    def _rectangle(self, users: Any, items: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = self.user_factors if users is None else self.user_factors[self.users.codes(users, kind="user")]
-        columns = self.item_factors if items is None else self.item_factors[self.items.codes(items, kind="item")]
-        return rows, columns
+    def _rectangle(self, users: Any, items: Any) -> tuple[Rows, Columns]:
+        return reconstruct.sides(
+            self,
+            None if users is None else self.users.codes(users, kind="user"),
+            None if items is None else self.items.codes(items, kind="item"),
+        )
 
     def _request(
         self,
@@ -460,16 +477,14 @@ class FactorModel(Factors):
             n_users=n_users,
             n_items=len(self.items),
             n_stored=n_users * len(self.items) // 64,  # a dense score costs less than a sparse product
-            rank=self.rank,
+            rank=self.rank + (0 if self.item_operator is None else round(self.item_operator.products_per_score)),
         )
         return session(executor, request, progress)
 
 
-def _neighbours(what: str, ids: Vocabulary, factors: NDArray[np.float32], one: Any, k: int) -> pa.Table:
+def _ranked(what: str, ids: Vocabulary, best: TopK) -> pa.Table:
     import pyarrow as pa
 
-    (code,) = ids.codes([one], kind=what)
-    best = similar.nearest(factors, int(code), k)
     return pa.table({what: ids.take(best.candidates), "rank": best.ranks(), "score": best.scores})
 
 

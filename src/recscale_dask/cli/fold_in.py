@@ -55,7 +55,9 @@ def fold_in(
         reading = options.Input(user, item, value, time, format).or_as_in_training(loaded, source)
         data = reading.read(source)
         folded = loaded.fold_in(data, unknown="skip" if skip_unknown else "raise", executor=opened)
-        drift = folded.drift(threshold=THRESHOLD if threshold is None else threshold)
+        drift = None
+        if "energy" in folded.training:  # not of solvers whose scores come from more than factors
+            drift = folded.drift(threshold=THRESHOLD if threshold is None else threshold)
         rows = folded.recommend_file(out, k=k, exclude_seen=not include_seen, overwrite=overwrite, executor=opened)
     if save is not None:
         folded.save(save, overwrite=overwrite)
@@ -70,7 +72,8 @@ def fold_in(
                 "k": k,
                 "unknown_items": found["unknown_items"],
                 "skipped_interactions": found["skipped_interactions"],
-                "drift": {
+                "drift": drift
+                and {
                     "explained": drift.explained,
                     "standard_error": drift.standard_error,
                     "expected": drift.expected,
@@ -83,4 +86,4 @@ def fold_in(
         )
         return
     typer.echo(f"{out}: {rows:,} recommendations for {found['users']:,} new users, in {seconds:.1f} s.")
-    typer.echo(str(drift))
+    typer.echo("Whether a refit is due is not to be had of this solver." if drift is None else str(drift))

@@ -9,7 +9,7 @@ normalisation of graph filters such as GF-CF (Shen et al., 2021).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +131,28 @@ with users as documents and items as terms.
 
 COUNTING = ("bm25", "tfidf")
 """Those that need the summary; the others look at one value at a time."""
+
+
+def kept_summary(transform: Transform) -> dict[str, NDArray[Any]]:
+    """Return what has to be kept of the summary of a matrix to weight other rows as its own; see `summary_of`."""
+    if transform.weighting not in COUNTING:
+        return {}
+    summary = transform.summary
+    return {"item_counts": summary.counts, "users_and_sum": np.array([summary.n_rows, summary.total])}
+
+
+def summary_of(weighting: str | None, kept: Mapping[str, NDArray[Any]]) -> Summary:
+    """Return the summary that a weighting needs, from what `kept_summary` returned.
+
+    Raises
+    ------
+    KeyError
+        If something is missing.
+    """
+    if weighting not in COUNTING:
+        return Summary(np.zeros(0, np.int64), 0.0, 0, b"")
+    n_users, total = kept["users_and_sum"]
+    return Summary(kept["item_counts"], float(total), int(n_users), b"")
 
 
 def check_weighting(name: str | None) -> None:

@@ -45,6 +45,26 @@ def recscale_register_solvers() -> list[SolverSpec]:
             summary="truncated SVD by block Krylov iteration, every triplet certified",
         ),
         SolverSpec(
+            name="gf-cf",
+            target="recscale_dask.solvers.graph_filter:GraphFilterSolver",
+            summary="graph filter: neighbours of neighbours, and an ideal low-pass filter; closed form",
+        ),
+        SolverSpec(
+            name="bspm",
+            target="recscale_dask.solvers.graph_filter:BSPMSolver",
+            summary="graph filter that blurs and then sharpens; closed form",
+        ),
+        SolverSpec(
+            name="item-knn",
+            target="recscale_dask.solvers.item_knn:ItemKNNSolver",
+            summary="nearest neighbours of items by cosine",
+        ),
+        SolverSpec(
+            name="ease",
+            target="recscale_dask.solvers.ease:EASESolver",
+            summary="ridge regression between all items; closed form, for small catalogues",
+        ),
+        SolverSpec(
             name="popularity",
             target="recscale_dask.solvers.popularity:PopularitySolver",
             summary="the same most popular items for everyone: the baseline to beat",

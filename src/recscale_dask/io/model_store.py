@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from recscale_dask.atomic import written_beside
 from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
 from recscale_dask.data.blocked_array import parts_of
 from recscale_dask.errors import ModelFormatError, OutputError
+from recscale_dask.item_operators.kinds import KINDS
 from recscale_dask.manifest import FolderKind, file_entry
 from recscale_dask.model import Certificate, Factors, SeenItems
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format; models without an item operator are written in format 1, which earlier versions read too."""
+
 _MODEL = FolderKind(
     noun="model",
     format=FORMAT,
@@ -31,6 +34,7 @@ _MODEL = FolderKind(
     again="Fit and save it again.",
     error=ModelFormatError,
 )
+_OPERATOR = "operator_"  # of names of files
 _TRAINING = "training_"  # of names of files; models that were saved before there were any hold none
 
 
@@ -53,6 +57,8 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         "seen_indices": model.seen.indices,
     }
     arrays |= {f"{_TRAINING}{name}": array for name, array in model.training.items()}
+    if model.item_operator is not None:
+        arrays |= {f"{_OPERATOR}{name}": array for name, array in model.item_operator.arrays().items()}
     if model.certificate is not None:
         arrays["residuals"] = model.certificate.residuals
     with written_beside(path, overwrite=overwrite) as folder:
@@ -71,9 +77,11 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
             "certificate": certificate,
             "provenance": dict(model.provenance),
             "fingerprint": model.fingerprint,
+            **({} if model.item_operator is None else {"item_operator": model.item_operator.settings()}),
             "files": {each.name: file_entry(each) for each in sorted(folder.iterdir())},
         }
-        _MODEL.write(folder, fields)
+        plain = replace(_MODEL, format=1)
+        (plain if model.item_operator is None else _MODEL).write(folder, fields)
 
 
 def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Factors, *, verify: bool = True) -> Factors:
@@ -107,6 +115,11 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         if manifest["certificate"] is not None:
             tol, passes = manifest["certificate"]["tol"], manifest["certificate"]["passes"]
             certificate = Certificate(array("residuals"), tol, passes)
+        operator = None
+        if "item_operator" in manifest:
+            settings = manifest["item_operator"]
+            kept = {name.removeprefix(_OPERATOR): array(name) for name in names if name.startswith(_OPERATOR)}
+            operator = KINDS[settings["kind"]].from_arrays(kept, settings)
         model = make(
             array("user_factors"),
             array("item_factors"),
@@ -117,6 +130,7 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
             certificate,
             manifest["provenance"],
             {name.removeprefix(_TRAINING): array(name) for name in names if name.startswith(_TRAINING)},
+            operator,
         )
     except (KeyError, OSError, ValueError, pa.ArrowInvalid) as error:
         raise ModelFormatError(f"{folder} is not a whole model: {error}. Fit and save it again.") from error

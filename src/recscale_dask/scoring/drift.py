@@ -78,6 +78,11 @@ def drift(model: Factors, threshold: float = THRESHOLD) -> Drift:
     ModelFormatError
         If the model does not hold the energy of its training data.
     """
+    if model.item_operator is not None:
+        raise OptionError(
+            "drift compares rows with the space of factors, which is not all that scores come from in models with "
+            "weights between items. Judge such a model on held-out interactions of the new users: rs.evaluate."
+        )
     if "folded_in" not in model.provenance:
         raise OptionError("these users are the ones that the model was fitted to; pass the interactions of new ones")
     if not 0 < threshold < 1:

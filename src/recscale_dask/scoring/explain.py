@@ -18,7 +18,7 @@ from recscale_dask.errors import DataError, ModelFormatError
 from recscale_dask.execution.run import fold_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.model import Factors, SeenItems, stored_values
-from recscale_dask.scoring.pairs import score_batch
+from recscale_dask.scoring.pairs import score_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,11 +69,8 @@ def explain(model: Factors, closed_form: ClosedForm, user: int, item: int, k: in
     own = values[first:last] if len(values) == model.n_interactions else np.full(last - first, values[0])
     row = Block(0, user, np.array([0, last - first]), model.seen.indices[first:last], own, len(model.items))
     added = closed_form.contributions(row, item)
-    score = score_batch(
-        (np.zeros(1, np.int32), np.zeros(1, np.int32)),
-        user_factors=np.ascontiguousarray(model.user_factors[[user]]),
-        item_factors=np.ascontiguousarray(model.item_factors[[item]]),
-    )
+    with SerialExecutor() as here:
+        score = score_pairs(model, np.array([user], np.int32), np.array([item], np.int32), here)
     best = np.lexsort([row.indices, -np.abs(added)])
     listed, rest = best[:k], best[k:]
     others = float(added[rest].sum())

@@ -17,6 +17,7 @@ from recscale_dask.linalg.topk_search import BLOCK_BYTES
 from recscale_dask.model import Factors
 from recscale_dask.scoring.recommend import Batch, constants
 from recscale_dask.scoring.request import RecommendRequest
+from recscale_dask.scoring.row_scores import RowScorer
 from recscale_dask.scoring.user_rows import UserRows
 from recscale_dask.scoring.write import Part, part_file
 
@@ -63,6 +64,7 @@ def forecast_recommend(
     capabilities : Capabilities
         Of the executor.
     """
+    wanted = wanted.of(model)
     n_users, n_items = len(wanted.users), len(model.items) if wanted.items is None else len(wanted.items)
     start = time.perf_counter()
     shared = constants(model, wanted)
@@ -74,10 +76,16 @@ def forecast_recommend(
 
     factors = 4 * model.rank * n_items
     panels = 4 * padded(model.rank) * n_items + 20 * n_items
+    scorer = shared["candidates"]
+    if isinstance(scorer, RowScorer):
+        factors, panels = scorer.operator.nbytes, scorer.panels.nbytes
+        rows_of_scores = scorer.height * 4 * len(model.items) + scorer.operator.working_bytes
+    else:
+        rows_of_scores = BLOCK_BYTES
     mapped = _touched_bytes(model, wanted)
     seen = model.n_interactions // max(1, len(model.users)) if wanted.exclude_seen else 0
     height = min(wanted.batch_users, n_users)
-    batch = height * (4 * model.rank + 8 * seen + _ANSWER * wanted.k) + BLOCK_BYTES
+    batch = height * (4 * model.rank + 8 * seen + _ANSWER * wanted.k) + rows_of_scores
     lists = sum(
         each.indices.nbytes + each.indptr.nbytes for each in (wanted.allowed, wanted.denied) if each is not None
     )
@@ -89,7 +97,7 @@ def forecast_recommend(
             name="prepare",
             seconds=preparing + sent / _SENT,
             moved_bytes=sent,
-            driver={**held, "item factors": factors, "candidates and their copies": 3 * panels},
+            driver={**held, "item factors, or weights": factors, "candidates and their copies": 3 * panels},
         ),
         Stage(
             name="recommend",
@@ -123,7 +131,7 @@ def _sampled(model: Factors, wanted: RecommendRequest, shared: dict[str, object]
     if n < cores:
         return _sampled(model, wanted, shared, n) if n else _Sample(0, cores, 0.0, 0, 0)
     positions = np.linspace(0, n_users - 1, n).astype(np.int64)
-    rows = UserRows(model.user_factors, model.seen if wanted.exclude_seen else None)
+    rows = UserRows.of(model, with_seen=wanted.exclude_seen)
 
     def part_of(chosen: NDArray[np.int64]) -> Part:
         codes = wanted.users[chosen]

@@ -18,6 +18,7 @@ from recscale_dask.linalg.topk_candidates import Candidates, prepare_candidates
 from recscale_dask.model import Factors, SeenItems
 from recscale_dask.scoring.filters import among, merged
 from recscale_dask.scoring.request import RecommendRequest
+from recscale_dask.scoring.row_scores import RowScorer, best_in_rows
 from recscale_dask.scoring.topk import TopK, TopKQuery, top_k
 from recscale_dask.scoring.user_rows import RowsOf, UserRows, placed_rows
 from recscale_dask.types import Recipe
@@ -53,6 +54,7 @@ class Rules:
     min_score: float
     items: NDArray[np.int32] | None
     n_items: int
+    exclude_seen: bool
 
 
 def batches(wanted: RecommendRequest, rows_of: RowsOf, numbers: Iterable[int] | None = None) -> Iterator[Batch]:
@@ -73,19 +75,29 @@ def _rows_of(lists: SeenItems | None, part: slice) -> SeenItems | None:
 
 def constants(model: Factors, wanted: RecommendRequest) -> dict[str, Any]:
     """Return what every job of a request needs, as arguments of `best_of`."""
-    factors = model.item_factors if wanted.items is None else model.item_factors[wanted.items]
-    return {
-        "candidates": prepare_candidates(factors),
-        "rules": Rules(wanted.k, wanted.min_score, wanted.items, len(model.items)),
-    }
+    candidates: Candidates | RowScorer
+    if model.item_operator is not None:
+        candidates = RowScorer.of(model)
+    else:
+        candidates = prepare_candidates(
+            model.item_factors if wanted.items is None else model.item_factors[wanted.items]
+        )
+    rules = Rules(wanted.k, wanted.min_score, wanted.items, len(model.items), wanted.exclude_seen)
+    return {"candidates": candidates, "rules": rules}
 
 
-def best_of(batch: Batch, *, candidates: Candidates, rules: Rules) -> TopK:
+def best_of(batch: Batch, *, candidates: Candidates | RowScorer, rules: Rules) -> TopK:
     """Return the recommendations of some users; candidates are item codes: a task for `map_blocks`."""
     rows: UserRows = load(batch.rows)
-    excluded = among(merged(rows.seen, batch.denied, rules.n_items), rules.items, rules.n_items)
-    allowed = among(batch.allowed, rules.items, rules.n_items)
-    query = TopKQuery(batch.users, rows.factors, rules.k, excluded, allowed, rules.min_score)
+    excluded = merged(rows.seen if rules.exclude_seen else None, batch.denied, rules.n_items)
+    query = TopKQuery(batch.users, rows.factors, rules.k, excluded, batch.allowed, rules.min_score)
+    if isinstance(candidates, RowScorer):
+        return best_in_rows(query, rows, rules.items, scorer=candidates)
+    query = replace(
+        query,
+        excluded=among(excluded, rules.items, rules.n_items),
+        allowed=among(batch.allowed, rules.items, rules.n_items),
+    )
     best = top_k(query, candidates=candidates)
     return best if rules.items is None else replace(best, candidates=rules.items[best.candidates])
 
@@ -97,6 +109,7 @@ def recommend_batches(
     model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore
 ) -> Iterator[TopK]:
     """Yield the recommendations of each batch of users, in order; candidates are item codes."""
+    wanted = wanted.of(model)
     with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen) as rows_of:
         yield from map_blocks(
             executor,

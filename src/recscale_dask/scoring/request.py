@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ BATCH_USERS = 12_288
 
 Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/recommend_to.py.
 """
+
+ROW_BATCH_USERS = 1024
+"""The same for models with an item operator, whose users take whole rows of scores: a second of work or so."""
 
 _BATCH_ROWS = 1 << 20  # rows per job at most, for a large k
 
@@ -41,6 +44,8 @@ class RecommendRequest:
         Item codes that each of `users` may get only, or must not get.
     min_score : float
         Items with a score below it are left out.
+    whole_rows : bool
+        Whether the model has whole rows of scores to be computed, so that a job has fewer users.
     """
 
     users: NDArray[np.int32]
@@ -50,11 +55,16 @@ class RecommendRequest:
     allowed: SeenItems | None = None
     denied: SeenItems | None = None
     min_score: float = -np.inf
+    whole_rows: bool = False
+
+    def of(self, model: Factors) -> RecommendRequest:
+        """Return the request in the batches that suit a model."""
+        return self if model.item_operator is None else replace(self, whole_rows=True)
 
     @property
     def batch_users(self) -> int:
-        """Users per job; a function of k alone."""
-        return max(1, min(BATCH_USERS, _BATCH_ROWS // self.k))
+        """Users per job; a function of k and the kind of model alone."""
+        return max(1, min(ROW_BATCH_USERS if self.whole_rows else BATCH_USERS, _BATCH_ROWS // self.k))
 
     @property
     def n_batches(self) -> int:

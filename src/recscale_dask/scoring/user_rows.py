@@ -1,15 +1,16 @@
-"""The factors and seen items of users, brought to where they are scored: mapped, placed once, or sent with each job."""
+"""What is scored of users, brought to where that is done: mapped, placed once, or sent with each job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.data.blocks import Block
 from recscale_dask.execution.contract import Broadcast, Executor
 from recscale_dask.model import Factors, SeenItems, StoredModel, consecutive
 from recscale_dask.types import Recipe
@@ -25,16 +26,43 @@ class UserRows:
     ----------
     factors : ndarray of float32, shape (n, rank)
     seen : SeenItems of n rows, or None
-        What they must not get.
+        What they have in the training data.
+    values : ndarray of shape (n_interactions,) or (1,), or None
+        Of these items, as they were before weighting; one if they are all equal.
     """
 
     factors: NDArray[np.float32]
     seen: SeenItems | None
+    values: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    @classmethod
+    def of(cls, model: Factors, *, with_seen: bool) -> Self:
+        """Return those of all users of a model: with their seen items if these are wanted, or needed for scores."""
+        if model.item_operator is None:
+            return cls(model.user_factors, model.seen if with_seen else None)
+        return cls(model.user_factors, model.seen, model.training["values"])
 
     def take(self, users: NDArray[np.int32]) -> UserRows:
         """Return the rows of some users, in memory of their own."""
-        chosen = self.factors[users[0] : int(users[-1]) + 1] if consecutive(users) else self.factors[users]
-        return UserRows(np.array(chosen), None if self.seen is None else self.seen.rows(users))
+        chosen = np.array(self.factors[users[0] : int(users[-1]) + 1] if consecutive(users) else self.factors[users])
+        if self.seen is None:
+            return UserRows(chosen, None)
+        indptr, where = self.seen.places(users)
+        values = self.values
+        if values is not None and len(values) > 1:
+            values = np.array(values[where])
+        return UserRows(chosen, SeenItems(indptr, np.array(self.seen.indices[where])), values)
+
+    def block(self, n_items: int) -> Block:
+        """Return their rows of the training data."""
+        assert self.seen is not None
+        assert self.values is not None
+        n = len(self.seen.indices)
+        values = self.values if len(self.values) == n else np.full(n, self.values[0])
+        return Block(0, 0, self.seen.indptr, self.seen.indices, values, n_items)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +72,16 @@ class StoredUserRows:
     stored: StoredModel
     users: NDArray[np.int32]
     with_seen: bool
+    with_values: bool
 
     def load(self) -> UserRows:
         """Return the rows of these users."""
         if not self.with_seen:
             (factors,) = self.stored.arrays("user_factors")
             return UserRows(factors, None).take(self.users)
-        factors, indptr, indices = self.stored.arrays("user_factors", "seen_indptr", "seen_indices")
-        return UserRows(factors, SeenItems(indptr, indices)).take(self.users)
+        names = ("user_factors", "seen_indptr", "seen_indices", *(("training_values",) if self.with_values else ()))
+        factors, indptr, indices, *values = self.stored.arrays(*names)
+        return UserRows(factors, SeenItems(indptr, indices), *values).take(self.users)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +116,15 @@ def placed_rows(model: Factors, users: NDArray[np.int32], executor: Executor, *,
     executor : Executor
         Open.
     with_seen : bool
-        Whether their seen items are needed.
+        Whether their seen items are needed for more than scores.
     """
     stored, where = model.stored, executor.capabilities
-    rows = UserRows(model.user_factors, model.seen if with_seen else None)
+    rows = UserRows.of(model, with_seen=with_seen)
     if not where.isolated:
         memory = executor.broadcast(rows)  # no copy is made
         yield lambda part: PlacedUserRows(memory, users[part])
     elif where.shared_files and stored is not None:
-        yield lambda part: StoredUserRows(stored, users[part], with_seen)
+        yield lambda part: StoredUserRows(stored, users[part], rows.seen is not None, rows.values is not None)
     elif where.shared_files and _size(rows, len(users)) <= _MOST_PLACED:
         positions = np.arange(len(users), dtype=np.int32)
         everyone = len(users) == len(model.users) and consecutive(users)
@@ -112,4 +142,6 @@ def _size(rows: UserRows, n_users: int) -> int:
     per_user = rows.factors.nbytes
     if rows.seen is not None:
         per_user += rows.seen.indices.nbytes + rows.seen.indptr.nbytes
+    if rows.values is not None:
+        per_user += rows.values.nbytes
     return per_user * n_users // max(1, len(rows.factors))

@@ -29,6 +29,7 @@ from recscale_dask.scoring.recommend import (
     to_table,
 )
 from recscale_dask.scoring.request import RecommendRequest
+from recscale_dask.scoring.row_scores import RowScorer
 from recscale_dask.scoring.user_rows import placed_rows
 
 PARQUET: dict[str, Any] = {
@@ -105,6 +106,7 @@ def recommend_to(
     OutputError
         If the folder holds anything else, or cannot be written.
     """
+    wanted = wanted.of(model)
     data = DataSet.open(path, model, wanted)
     finished = data.finished()
     rows = sum(finished.values())
@@ -139,7 +141,9 @@ def _written(
         )
 
 
-def write_part(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa.Array, folder: Folder) -> Receipt:
+def write_part(
+    part: Part, *, candidates: Candidates | RowScorer, rules: Rules, item_ids: pa.Array, folder: Folder
+) -> Receipt:
     """Score a batch of users and write its file: a task for `map_blocks`.
 
     A refusal of the file system is an answer and no error, as trying again at once does not help.
@@ -152,7 +156,9 @@ def write_part(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa
     return Receipt(rows)
 
 
-def part_file(part: Part, *, candidates: Candidates, rules: Rules, item_ids: pa.Array) -> tuple[int, pa.Buffer]:
+def part_file(
+    part: Part, *, candidates: Candidates | RowScorer, rules: Rules, item_ids: pa.Array
+) -> tuple[int, pa.Buffer]:
     """Return the number of recommendations of a batch of users, and the bytes of its file."""
     best = best_of(part.batch, candidates=candidates, rules=rules)
     sink = pa.BufferOutputStream()

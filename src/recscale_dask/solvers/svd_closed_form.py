@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
 from recscale_dask.data.blocks import Block
-from recscale_dask.data.weighting import COUNTING, Summary, Transform, power_scale, row_sums
+from recscale_dask.data.weighting import COUNTING, Summary, Transform, kept_summary, power_scale, row_sums
 from recscale_dask.errors import ModelFormatError
 from recscale_dask.linalg import kernels
 from recscale_dask.model import Factors
@@ -113,10 +113,7 @@ class SVDClosedForm(ClosedForm):
 
     def kept(self) -> dict[str, NDArray[Any]]:
         """Return what a model has to hold for `of`."""
-        arrays: dict[str, NDArray[Any]] = {}
-        summary = self.weigh.summary
-        if self.weigh.weighting in COUNTING:
-            arrays |= {"item_counts": summary.counts, "users_and_sum": np.array([summary.n_rows, summary.total])}
+        arrays = kept_summary(self.weigh)
         if self.scale.item_scale is not None:
             arrays["item_scale"] = self.scale.item_scale
         if self.center is not None:

@@ -18,11 +18,20 @@ from recscale_dask.scoring.new_rows import with_items_of
 from recscale_dask.scoring.pairs import score_pairs
 from recscale_dask.scoring.recommend import recommend
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
-from recscale_dask.scoring.request import request
+from recscale_dask.scoring.request import RecommendRequest, request
 from recscale_dask.scoring.write import recommend_to
-from recscale_dask.solvers.base import Problem
+from recscale_dask.solvers.base import Problem, Solver
+from recscale_dask.solvers.ease import EASESolver
+from recscale_dask.solvers.graph_filter import BSPMSolver
+from recscale_dask.solvers.item_knn import ItemKNNSolver
 from recscale_dask.solvers.svd import SVDSolver
 from recscale_dask.testing.matrices import planted_tastes
+
+_ITEM_SOLVERS: dict[str, Solver] = {
+    "bspm": BSPMSolver(),
+    "item-knn": ItemKNNSolver(neighbors=20),
+    "ease": EASESolver(),
+}
 
 
 def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, seed: int = 0) -> dict[str, Any]:
@@ -34,7 +43,8 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
         ``factors`` (SHA-256), ``from_store`` (that of a fit of the same matrix on disk),
         ``recommendations`` (pyarrow.Table), ``data_set`` (bytes of its files by name),
         ``scores`` (bytes), ``rectangle`` (bytes) and
-        ``folded``: the SHA-256 of the factors of the same users folded in.
+        ``folded``: the SHA-256 of the factors of the same users folded in; and by the names of other solvers
+        what `_answers_of_items` returns.
     """
     tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
     columns = pa.table(tastes.columns())
@@ -65,4 +75,21 @@ def answers_of(executor: Executor, *, n_users: int = 5000, n_items: int = 800, s
             model, with_items_of(matrix, matrix.items), SVDSolver().closed_form(model), executor
         ).factors_sha256(),
         "rectangle": b"".join(rows.tobytes() for rows in rectangle),
+        **{name: _answers_of_items(solver, matrix, executor) for name, solver in _ITEM_SOLVERS.items()},
+    }
+
+
+def _answers_of_items(solver: Solver, matrix: UserItemMatrix, executor: Executor) -> dict[str, Any]:
+    """Return what must be equal on all executors of a solver whose scores come from more than factors."""
+    options: dict[str, Any] = {"weighting": "bm25"}
+    problem = Problem(matrix=matrix, rank=16, **options)
+    model = replace(solver.fit(problem, executor), provenance={"options": options})
+    everyone = np.arange(len(matrix.users), dtype=np.int32)
+    items = everyone % np.int32(len(matrix.items))
+    folded = fold_in(model, with_items_of(matrix, matrix.items), solver.closed_form(model), executor)
+    return {
+        "fingerprint": model.fingerprint,
+        "recommendations": recommend(model, RecommendRequest(everyone[::2], None, 10), executor),
+        "scores": score_pairs(model, everyone, items, executor).tobytes(),
+        "folded": folded.fingerprint,
     }
