@@ -66,6 +66,7 @@ def split(
     """
     if (out_fold_in is not None) != (how is How.held_out_users):
         raise typer.BadParameter("it goes with --how held-out-users, and that with it", param_hint="--out-fold-in")
+    n_users = None if users is None else _number(users)
     outs = {"train": out_train, **({} if out_fold_in is None else {"fold_in": out_fold_in}), "test": out_test}
     if len({path.absolute() for path in outs.values()}) < len(outs):
         raise typer.BadParameter("the files must differ", param_hint="--out-test")
@@ -81,7 +82,7 @@ def split(
         fraction=fraction,
         k=k,
         by=None if by is None else by.value,
-        users=None if users is None else _number(users),
+        users=n_users,
         seed=seed,
     )
     written = dict(zip(outs, parts, strict=True))
