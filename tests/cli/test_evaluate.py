@@ -28,11 +28,11 @@ def test_the_table_tells_who_was_left_out(recscale, data: Path, model: Path, tmp
 def test_the_table_has_intervals(recscale, data: Path, model: Path) -> None:
     evaluate = ("evaluate", model, "--test", data / "test.csv", "--metrics", "recall@5,coverage@5,rmse")
     lines = recscale(*evaluate, "--level", 0.9).out.splitlines()
-    assert lines[0].startswith("recall@5       0.")
+    assert lines[0].startswith("recall@5    0.")
     assert lines[0].endswith("]")
-    assert lines[1].startswith("coverage@5     ")
+    assert lines[1].startswith("coverage@5  ")
     assert not lines[1].endswith("]")
-    assert "[90% interval" in lines[3]
+    assert "[90% intervals" in lines[3]
     found = recscale(*evaluate, "--json").json()
     assert list(found["intervals"]) == ["recall@5", "rmse"]
     for name, (low, high) in found["intervals"].items():

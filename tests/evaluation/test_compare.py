@@ -114,7 +114,7 @@ def test_text_is_one_line_per_model(compared):
     assert popularity.startswith("popularity  0.")
     assert "p=0.00" in popularity
     assert " *" in svd
-    assert foot.startswith(f"Over {compared.n_users} users. [95% interval]")
+    assert foot.startswith(f"Over {compared.n_users} users. [95% intervals]")
 
 
 def test_no_models_and_no_metrics_are_refused(models, parts):

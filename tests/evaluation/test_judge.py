@@ -110,4 +110,4 @@ def test_intervals_hold_the_value_and_the_catalogue_has_none():
     text = str(found).splitlines()
     assert text[0].startswith(f"recall@3    {found['recall@3']:.4f}  [")
     assert text[1] == f"coverage@3  {found['coverage@3']:.4f}"
-    assert text[-1] == f"Over {found.n_users} users."
+    assert text[3] == f"Over {found.n_users} users. [95% intervals, by bootstrap over users]"

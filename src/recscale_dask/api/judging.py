@@ -125,7 +125,7 @@ def compare(
 
 
 def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
     if not names:
         raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")
     return tuple(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)) for name in names)

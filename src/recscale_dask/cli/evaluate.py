@@ -53,42 +53,32 @@ def evaluate(
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api import judging
         from recscale_dask.api.factor_model import load_model
+        from recscale_dask.evaluation.evaluate import Evaluation
 
         loaded = {str(Path(model)): load_model(model) for model in models}
         first = next(iter(loaded.values()))
         given = options.Input(user, item, value, time, format)
         rows = given.or_as_in_training(first, test).read(test)
         folded = None if fold_in is None else given.or_as_in_training(first, fold_in).read(fold_in)
+        found: Evaluation | Comparison
         if len(loaded) == 1:
             found = judging.evaluate(first, rows, metrics=names, fold_in=folded, executor=opened)
-            answer, text = _of_one(found, level, seed)
         else:
-            compared = judging.compare(
+            found = judging.compare(
                 loaded, rows, metrics=names, fold_in=folded, level=level, seed=seed, executor=opened
             )
-            answer, text = _of_several(compared)
     seconds = round(clock.perf_counter() - start, 3)
     if as_json:
+        answer = _of_one(found, level, seed) if isinstance(found, Evaluation) else _of_several(found)
         print_json({**answer, "seconds": seconds})
-    else:
-        typer.echo(text)
-        typer.echo(f"In {seconds:.1f} s.")
+        return
+    typer.echo(found.described(level=level, seed=seed) if isinstance(found, Evaluation) else str(found))
+    typer.echo(f"In {seconds:.1f} s.")
 
 
-def _of_one(found: Evaluation, level: float, seed: int) -> tuple[dict[str, Any], str]:
+def _of_one(found: Evaluation, level: float, seed: int) -> dict[str, Any]:
     intervals = found.intervals(level=level, seed=seed)
-    lines = []
-    for name, reached in found.metrics.items():
-        ends = f"  [{intervals[name].low:.4f}, {intervals[name].high:.4f}]" if name in intervals else ""
-        lines.append(f"{name:<14} {reached:.4f}{ends}")
-    lines.append(f"Over {found.n_users:,} users. [{level:.0%} interval, by bootstrap over users]")
-    if found.n_unknown_users:
-        lines.append(f"{found.n_unknown_users:,} users of the test set are not in the model and were left out.")
-    if found.n_unknown_items:
-        lines.append(f"{found.n_unknown_items:,} test rows are of items that are not in the model.")
-    if found.n_skipped:
-        lines.append(f"{found.n_skipped:,} interactions to fold in are of items that are not in the model.")
-    answer = {
+    return {
         "metrics": found.metrics,
         "n_users": found.n_users,
         "intervals": {name: list(ends) for name, ends in intervals.items()},
@@ -96,14 +86,10 @@ def _of_one(found: Evaluation, level: float, seed: int) -> tuple[dict[str, Any],
         "n_unknown_items": found.n_unknown_items,
         "n_skipped": found.n_skipped,
     }
-    return answer, "\n".join(lines)
 
 
-def _of_several(compared: Comparison) -> tuple[dict[str, Any], str]:
-    text = str(compared)
-    if compared.n_left_out:
-        text += f"\n{compared.n_left_out:,} users of the test set are not in all models and were left out."
-    answer = {
+def _of_several(compared: Comparison) -> dict[str, Any]:
+    return {
         "models": {
             model: {metric: compared[model, metric].value for metric in compared.metrics} for model in compared.models
         },
@@ -111,4 +97,3 @@ def _of_several(compared: Comparison) -> tuple[dict[str, Any], str]:
         "n_users": compared.n_users,
         "n_left_out": compared.n_left_out,
     }
-    return answer, text

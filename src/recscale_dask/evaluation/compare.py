@@ -103,9 +103,11 @@ class Comparison:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.append(
-            f"Over {self.n_users:,} users. [{self.level:.0%} interval]; * is what others are held against; "
+            f"Over {self.n_users:,} users. [{self.level:.0%} intervals]; * is what others are held against; "
             "p: how likely such a difference is by chance."
         )
+        if self.n_left_out:
+            lines.append(f"{self.n_left_out:,} users of the test set are not in all models and were left out.")
         return "\n".join(lines)
 
 

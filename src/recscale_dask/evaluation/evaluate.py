@@ -60,10 +60,21 @@ class Evaluation:
         return self.metrics[name]
 
     def __str__(self) -> str:
-        intervals = self.intervals()
+        return self.described()
+
+    def described(self, *, level: float = LEVEL, seed: int = 0) -> str:
+        """Return a line for each metric, with its interval, and what was left out; options as of `intervals`."""
+        intervals = self.intervals(level=level, seed=seed)
         width = max(len(name) for name in self.metrics)
         lines = [f"{name:<{width}}  {value:.4f}{_between(intervals.get(name))}" for name, value in self.metrics.items()]
-        return "\n".join([*lines, f"Over {self.n_users:,} users."])
+        lines.append(f"Over {self.n_users:,} users. [{level:.0%} intervals, by bootstrap over users]")
+        if self.n_unknown_users:
+            lines.append(f"{self.n_unknown_users:,} users of the test set are not in the model and were left out.")
+        if self.n_unknown_items:
+            lines.append(f"{self.n_unknown_items:,} test rows are of items that are not in the model.")
+        if self.n_skipped:
+            lines.append(f"{self.n_skipped:,} interactions to fold in are of items that are not in the model.")
+        return "\n".join(lines)
 
     def intervals(self, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0) -> dict[str, Interval]:
         """Return a bootstrap confidence interval of each metric, over users drawn with replacement.
