@@ -35,6 +35,12 @@ def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
     assert (tmp_path / "scores.parquet").is_file()
 
 
+def test_guide_to_evaluating_runs_as_pasted(tmp_path: Path) -> None:
+    text = pasted("evaluating.md", tmp_path)
+    assert "Over 1,000 users." in text
+    assert "popularity  0." in text
+
+
 def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
     first, *_, planned, last = pasted("ingest.md", tmp_path).splitlines()
     assert planned.startswith("True ")

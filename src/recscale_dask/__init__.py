@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.factor_model import FactorModel, load_model
     from recscale_dask.api.fitting import factorize, plan, svds
     from recscale_dask.api.ingesting import ingest, plan_ingest
-    from recscale_dask.api.judging import evaluate
+    from recscale_dask.api.judging import compare, evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
     from recscale_dask.api.reading import read_interactions
     from recscale_dask.api.truncated_svd import TruncatedSVD
@@ -33,6 +33,7 @@ _HOMES = {
     "TruncatedSVD": "api.truncated_svd",
     "UnknownIdWarning": "errors",
     "UserItemMatrix": "data.matrix",
+    "compare": "api.judging",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
     "ingest": "api.ingesting",
@@ -56,6 +57,7 @@ __all__ = [
     "TruncatedSVD",
     "UnknownIdWarning",
     "UserItemMatrix",
+    "compare",
     "evaluate",
     "factorize",
     "ingest",

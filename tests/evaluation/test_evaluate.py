@@ -7,7 +7,6 @@ import pytest
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, UnknownNameError
-from recscale_dask.scoring import request as scoring
 from recscale_dask.testing.matrices import checkerboard, planted_tastes
 
 GOWALLA = Path(__file__).parents[2].parent / "shared" / "data" / "gowalla"
@@ -103,12 +102,49 @@ def test_bad_metric_names_are_refused(board, metric, error, message):
         rs.evaluate(board, interactions([(3, 3, 1)]), metrics=metric, executor="serial")
 
 
-def test_result_is_the_same_on_every_executor_and_in_any_batches(board, monkeypatch):
-    test = interactions([(user, (user * 7) % 20, 1) for user in range(20)])
-    results = [rs.evaluate(board, test, executor=name).metrics for name in ("serial", "threads", "processes")]
-    monkeypatch.setattr(scoring, "BATCH_USERS", 3)
-    results.append(rs.evaluate(board, test, executor="serial").metrics)
-    assert all(result == results[0] for result in results)
+def test_rating_metrics_are_of_users_in_the_bootstrap_and_of_rows_in_the_value():
+    model = rs.factorize(np.outer([1.0, 2, 3, 4], [1.0, 2, 3]), rank=1, executor="serial", tol=1e-8)
+    test = interactions([(0, 0, 2), (0, 1, 3), (1, 1, 4), (2, 99, 1)])
+    found = rs.evaluate(model, test, metrics=("mae", "recall@3"), executor="serial")
+    assert found["mae"] == pytest.approx(2 / 3, rel=1e-5)
+    assert found.sums["mae"].denominator.tolist() == [2, 1, 0]
+    low, high = found.intervals()["mae"]
+    assert (low, high) == (pytest.approx(0, abs=1e-5), pytest.approx(1, rel=1e-5))
+
+
+def new_users(board_size=20):
+    """Return what new users like, and what they will like: 100 is like user 0, 101 like 1, 102 unlike all."""
+    even, odd = range(2, board_size, 2), range(3, board_size, 2)
+    fold_in = [(100, item, 1) for item in even] + [(101, item, 1) for item in odd] + [(102, 555, 1), (101, 556, 1)]
+    return interactions(fold_in), interactions([(100, 0, 1), (101, 1, 1), (101, 0, 1), (102, 3, 1), (103, 3, 1)])
+
+
+def test_new_users_are_folded_in_and_what_the_model_does_not_know_is_counted(board):
+    fold_in, test = new_users()
+    found = rs.evaluate(board, test, fold_in=fold_in, metrics=("recall@1", "novelty@1"), executor="serial")
+    assert found.users.to_pylist() == [100, 101, 102]
+    np.testing.assert_allclose(found.per_user["recall@1"], [1, 0.5, 0])
+    assert (found.n_users, found.n_unknown_users, found.n_unknown_items, found.n_skipped) == (3, 1, 0, 2)
+    # What is known of items is of those that the model was fitted to: 9 of 20 users have each.
+    np.testing.assert_allclose(found.per_user["novelty@1"], np.log2(20 / 9))
+
+
+def test_folded_users_have_the_metrics_of_the_same_users_in_the_fit():
+    tastes = planted_tastes(200, 60, 4, seed=2)
+    data = Interactions.from_arrow(pa.table(tastes.columns()), user="user", item="item", value="value")
+    train, test = rs.split(data, how="per-user-random", seed=0)
+    model = rs.factorize(train, rank=4, weighting="binary", executor="serial")
+    fitted = rs.evaluate(model, test, executor="serial")
+    folded = rs.evaluate(model, test, fold_in=train, executor="serial")
+    assert folded.metrics == pytest.approx(fitted.metrics, abs=1e-6)
+    assert folded.users == fitted.users
+
+
+def test_models_are_compared_on_new_users(board):
+    fold_in, test = new_users()
+    found = rs.compare({"one": board, "two": board}, test, fold_in=fold_in, metrics="recall@1", executor="serial")
+    assert found["one", "recall@1"].value == 0.5
+    assert (found.n_users, found.n_left_out) == (3, 1)
 
 
 def test_factorization_beats_popularity_where_tastes_were_planted():

@@ -247,7 +247,7 @@ def test_values_that_do_not_suit_the_weighting_are_named():
 
 
 def test_choice_about_unknown_items_is_checked():
-    with pytest.raises(OptionError, match="use 'raise' or 'skip'"):
+    with pytest.raises(OptionError, match="use 'raise', 'skip' or 'ignore'"):
         fit().fold_in([1], unknown="drop")
 
 

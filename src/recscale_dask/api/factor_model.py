@@ -278,7 +278,7 @@ class FactorModel(Factors):
         self,
         interactions: Any,
         *,
-        unknown: Literal["raise", "skip"] = "raise",
+        unknown: Literal["raise", "skip", "ignore"] = "raise",
         duplicates: Literal["sum", "max", "last"] = "sum",
         executor: str | Executor | None = None,
         progress: bool | Observer | None = None,
@@ -295,9 +295,9 @@ class FactorModel(Factors):
         interactions : Interactions, UserItemMatrix, file, frame, sparse matrix, or items of one user
             What `read_interactions` takes; users by items; or of one user a list or array of item ids, or a
             mapping of item ids to values. That one user has the id 0.
-        unknown : {"raise", "skip"}
-            What becomes of items that the model does not have: an error, or a warning, and
-            ``provenance["folded_in"]`` counts and lists them.
+        unknown : {"raise", "skip", "ignore"}
+            What becomes of items that the model does not have: an error; or they are skipped, with or without a
+            warning, and ``provenance["folded_in"]`` counts and lists them.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item, as in `UserItemMatrix.from_interactions`.
         executor : str, Executor or None
@@ -327,10 +327,11 @@ class FactorModel(Factors):
         >>> model.fold_in([0, 1]).recommend(k=1)["item"].to_pylist()
         [2]
         """
-        if unknown not in ("raise", "skip"):
-            raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise' or 'skip'")
+        choices: dict[str, Literal["raise", "warn", "ignore"]] = {"raise": "raise", "skip": "warn", "ignore": "ignore"}
+        if unknown not in choices:
+            raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise', 'skip' or 'ignore'")
         rows = new_users(interactions, self.items, duplicates)
-        new = new_rows.with_items_of(rows, self.items, missing="raise" if unknown == "raise" else "warn")
+        new = new_rows.with_items_of(rows, self.items, missing=choices[unknown])
         return self._folded(new, executor, progress)
 
     def drift(

@@ -1,27 +1,39 @@
-"""Judging: `evaluate` a model on held-out data, by names of metrics."""
+"""Judging: `evaluate` and `compare` models on held-out data, by names of metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from recscale_dask.api.executors import executor_for
 from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
-from recscale_dask.api.session import session
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.evaluation.evaluate import Evaluation, parse_metric
+from recscale_dask.errors import DataError, OptionError
+from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES
+from recscale_dask.evaluation.compare import Comparison
+from recscale_dask.evaluation.compare import compare as compare_evaluations
+from recscale_dask.evaluation.evaluate import Evaluation
 from recscale_dask.evaluation.evaluate import evaluate as evaluate_factors
+from recscale_dask.evaluation.judge import needs_training
+from recscale_dask.evaluation.metric import MetricRequest, Training, parse_metric
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
+
+DEFAULT_METRICS = ("recall@20", "ndcg@20")
 
 
 def evaluate(
     model: FactorModel,
     test: Any,
     *,
-    metrics: Sequence[str] = ("recall@20", "ndcg@20"),
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    fold_in: Any = None,
     executor: str | Executor | None = None,
     progress: bool | Observer | None = None,
 ) -> Evaluation:
@@ -36,8 +48,11 @@ def evaluate(
     test : Interactions, or anything that `read_interactions` takes
         Held-out rows.
     metrics : sequence of str
-        Ranking metrics with the length of the list (``"recall@20"``, ``precision``, ``ndcg``, ``map``), and
-        rating metrics (``"rmse"``, ``"mae"``).
+        Metrics of lists, with the length of the list: ``"recall@20"``, ``precision``, ``ndcg``, ``map``, ``mrr``,
+        ``hit_rate``, ``novelty``, ``coverage``, ``gini``; and rating metrics: ``"rmse"``, ``"mae"``.
+    fold_in : Interactions, or anything that `FactorModel.fold_in` takes, optional
+        Other interactions of the users of `test`, who were not in the fit: strong generalisation. They are folded in,
+        and their items are not recommended; items that the model does not know are skipped and counted.
     executor, progress
         See `factorize`.
 
@@ -48,17 +63,109 @@ def evaluate(
     UnknownNameError, OptionError
         If there is no such metric, or it lacks its ``@k``.
     """
-    if isinstance(metrics, str):
-        metrics = (metrics,)
-    parsed = tuple(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)) for name in metrics)
-    if not isinstance(test, Interactions):
-        test = read_interactions(test)
-    request = ExecutorRequest(
+    parsed = _parsed(metrics)
+    rows = _interactions(test)
+    with executor_for(executor, _request(model, rows)) as opened:
+        return _evaluated(model, rows, parsed, fold_in, opened, progress)
+
+
+def compare(
+    models: Mapping[str, FactorModel],
+    test: Any,
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    fold_in: Any = None,
+    baseline: str | None = None,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    executor: str | Executor | None = None,
+    progress: bool | Observer | None = None,
+) -> Comparison:
+    """Return several models on one test set, with bootstrap intervals and differences over the same users.
+
+    Parameters
+    ----------
+    models : mapping of str to FactorModel
+        Fitted on the same data. Users that one of them does not know are left out for all.
+    test, metrics, fold_in, executor, progress
+        See `evaluate`.
+    baseline : str, optional
+        Hold every model against this one; by default against the best of each metric.
+    level : float
+        Of the intervals.
+    replicates : int
+        Samples of the bootstrap.
+    seed : int
+        Of the samples.
+
+    Raises
+    ------
+    DataError
+        If no user of the test set is in all models.
+    OptionError
+        If there are no models, `baseline` is none of them, or another option is none.
+    """
+    if not models:
+        raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
+    parsed = _parsed(metrics)
+    rows = _interactions(test)
+    everyone = len(np.unique(rows.user_codes))
+    if fold_in is None:
+        rows = _known_to_all(models, rows)
+    largest = max(models.values(), key=lambda each: each.rank)
+    found = {}
+    with executor_for(executor, _request(largest, rows)) as opened:
+        for name, model in models.items():
+            found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress)
+    n_left_out = everyone - next(iter(found.values())).n_users
+    return compare_evaluations(
+        found, parsed, baseline=baseline, level=level, replicates=replicates, seed=seed, n_left_out=n_left_out
+    )
+
+
+def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
+    names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
+    if not names:
+        raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")
+    return tuple(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)) for name in names)
+
+
+def _interactions(test: Any) -> Interactions:
+    return test if isinstance(test, Interactions) else read_interactions(test)
+
+
+def _request(model: FactorModel, test: Interactions) -> ExecutorRequest:
+    return ExecutorRequest(
         purpose="score",
         n_users=test.n_users,
         n_items=len(model.items),
         n_stored=test.n_users * len(model.items) // 64,
         rank=model.rank,
     )
-    with session(executor, request, progress) as (opened, observer):
-        return evaluate_factors(model, test, parsed, opened, observer=observer)
+
+
+def _evaluated(
+    model: FactorModel,
+    test: Interactions,
+    metrics: tuple[MetricRequest, ...],
+    fold_in: Any,
+    executor: Executor,
+    progress: bool | Observer | None,
+) -> Evaluation:
+    training = None
+    if fold_in is not None:
+        training = Training.of(model) if needs_training(metrics) else None
+        model = model.fold_in(fold_in, unknown="ignore", executor=executor, progress=progress)
+    with observing(progress) as observer:
+        return evaluate_factors(model, test, metrics, executor, training=training, observer=observer)
+
+
+def _known_to_all(models: Mapping[str, FactorModel], test: Interactions) -> Interactions:
+    known = np.ones(test.n_users, bool)
+    for model in models.values():
+        known &= model.users.codes(test.users.ids, missing="ignore") >= 0
+    rows = test.take(known[test.user_codes])
+    if len(test) and not len(rows):
+        raise DataError("no user of the test set is in all of the models. Fit them on the same data.")
+    return rows

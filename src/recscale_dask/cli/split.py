@@ -18,14 +18,39 @@ class How(StrEnum):
     random = "random"
     temporal = "temporal"
     leave_one_out = "leave-one-out"
+    leave_k_out = "leave-k-out"
+    per_user_random = "per-user-random"
+    per_user_temporal = "per-user-temporal"
+    held_out_users = "held-out-users"
+
+
+class By(StrEnum):
+    """Which rows of a user are held out."""
+
+    time = "time"
+    random = "random"
 
 
 def split(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL.")],
     out_train: Annotated[Path, typer.Option("--out-train", metavar="FILE", help=".csv, .tsv, .parquet or .arrow.")],
     out_test: Annotated[Path, typer.Option("--out-test", metavar="FILE", help="The held-out rows.")],
-    how: Annotated[How, typer.Option("--how", help="Random rows, the latest, or each user's last.")] = How.random,
+    how: Annotated[
+        How, typer.Option("--how", help="Random rows, the latest, the last or a share of each user, or users whole.")
+    ] = How.random,
     fraction: Annotated[float, typer.Option("--fraction", help="Share of rows to hold out.")] = 0.2,
+    k: Annotated[int | None, typer.Option("--k", help="Rows of each user that leave-k-out holds out.")] = None,
+    by: Annotated[
+        By | None,
+        typer.Option("--by", help="Rows of a user that leave-k-out and held-out-users test on."),
+    ] = None,
+    users: Annotated[
+        str | None, typer.Option("--users", help="How many users, or which share, held-out-users holds out: 1000, 0.1.")
+    ] = None,
+    out_fold_in: Annotated[
+        Path | None,
+        typer.Option("--out-fold-in", metavar="FILE", help="Rows of held-out users that are not tested on."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of what is random.")] = 0,
     user: options.User = None,
     item: options.Item = None,
@@ -35,20 +60,43 @@ def split(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Split interactions into a training file and a test file, with their original ids."""
-    if out_train.absolute() == out_test.absolute():
-        raise typer.BadParameter("the two files must differ", param_hint="--out-test")
-    for path in (out_train, out_test):
+    """Split interactions into a training file and a test file, with their original ids.
+
+    With held-out-users, the rows of these users that are not tested on are a third file, for `evaluate --fold-in`.
+    """
+    if (out_fold_in is not None) != (how is How.held_out_users):
+        raise typer.BadParameter("it goes with --how held-out-users, and that with it", param_hint="--out-fold-in")
+    n_users = None if users is None else _number(users)
+    outs = {"train": out_train, **({} if out_fold_in is None else {"fold_in": out_fold_in}), "test": out_test}
+    if len({path.absolute() for path in outs.values()}) < len(outs):
+        raise typer.BadParameter("the files must differ", param_hint="--out-test")
+    for path in outs.values():
         check_file(path, overwrite=overwrite)
     from recscale_dask.evaluation.split import split as split_interactions
     from recscale_dask.io.interactions import write_interactions
 
     interactions = options.Input(user, item, value, time, format).read(source)
-    train, test = split_interactions(interactions, how.value, fraction=fraction, seed=seed)
-    write_interactions(train, out_train, overwrite=overwrite)
-    write_interactions(test, out_test, overwrite=overwrite)
+    parts = split_interactions(
+        interactions,
+        how.value,
+        fraction=fraction,
+        k=k,
+        by=None if by is None else by.value,
+        users=n_users,
+        seed=seed,
+    )
+    written = dict(zip(outs, parts, strict=True))
+    for name, rows in written.items():
+        write_interactions(rows, outs[name], overwrite=overwrite)
     if as_json:
-        written = {"train": (out_train, train), "test": (out_test, test)}
-        print_json({name: {"out": str(path), "rows": len(rows)} for name, (path, rows) in written.items()})
-    else:
-        typer.echo(f"{out_train}: {len(train):,} rows to fit on. {out_test}: {len(test):,} rows to judge by.")
+        print_json({name: {"out": str(outs[name]), "rows": len(rows)} for name, rows in written.items()})
+        return
+    uses = {"train": "to fit on", "fold_in": "to fold in", "test": "to judge by"}
+    typer.echo(" ".join(f"{outs[name]}: {len(rows):,} rows {uses[name]}." for name, rows in written.items()))
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a number such as 1000 or 0.1; got {text!r}", param_hint="--users") from None

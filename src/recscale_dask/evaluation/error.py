@@ -1,16 +1,13 @@
-"""Rating metrics: how far scores are from the test values, ``metric(errors) -> float``."""
+"""Rating metrics: how far scores are from the test values."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recscale_dask.evaluation.metric import RatingMetric
 
-def rmse(errors: NDArray[np.float64]) -> float:
-    """Return the root of the mean squared error."""
-    return float(np.sqrt(np.mean(np.square(errors))))
+rmse = RatingMetric(loss=np.square, finish=np.sqrt)
+"""The root of the mean squared error."""
 
-
-def mae(errors: NDArray[np.float64]) -> float:
-    """Return the mean absolute error."""
-    return float(np.mean(np.abs(errors)))
+mae = RatingMetric(loss=np.abs)
+"""The mean absolute error."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError
+from recscale_dask.errors import DataError
+from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES, Interval, UserSums, interval, resample
+from recscale_dask.evaluation.held_out import HeldOut, held_out
+from recscale_dask.evaluation.judge import judge, needs_training
+from recscale_dask.evaluation.metric import CatalogueMetric, MetricRequest, PerUser, RatingMetric, Training
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.model import Factors
 from recscale_dask.scoring.pairs import score_pairs
-from recscale_dask.scoring.recommend import recommend_batches
-from recscale_dask.scoring.request import RecommendRequest
-
-RATING_METRICS = ("rmse", "mae")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,8 @@ class Evaluation:
     Attributes
     ----------
     metrics : dict of str to float
-        Mean over users for ranking metrics, over test rows for rating metrics.
+        Mean over users for metrics of lists, over test rows for rating metrics; one value for metrics of
+        the catalogue.
     n_users : int
         Users of the model with test items: those averaged over.
     n_unknown_users : int
@@ -36,119 +37,141 @@ class Evaluation:
     n_unknown_items : int
         Test rows of known users with an item that the model does not know; they count as misses in
         ranking metrics and are left out of rating metrics.
+    n_skipped : int
+        Interactions that were folded in without effect, as the model does not know their items.
     per_user : dict of str to ndarray of float64, shape (n_users,)
         Ranking metrics of each user.
+    users : pyarrow.Array of shape (n_users,)
+        Their ids, in the order of the test set's vocabulary.
+    sums : dict of str to UserSums
+        What means, and their intervals, are made of; metrics of the catalogue have none.
     """
 
     metrics: dict[str, float]
     n_users: int
     n_unknown_users: int
     n_unknown_items: int
-    per_user: dict[str, NDArray[np.float64]] = field(repr=False)
+    n_skipped: int
+    per_user: dict[str, PerUser] = field(repr=False)
+    users: pa.Array = field(repr=False)
+    sums: dict[str, UserSums] = field(repr=False)
 
     def __getitem__(self, name: str) -> float:
         return self.metrics[name]
 
+    def __str__(self) -> str:
+        return self.described()
 
-@dataclass(frozen=True, slots=True)
-class MetricRequest:
-    """A metric by its full name, such as ``recall@20``; `k` is None for rating metrics."""
+    def described(self, *, level: float = LEVEL, seed: int = 0) -> str:
+        """Return a line for each metric, with its interval, and what was left out; options as of `intervals`."""
+        intervals = self.intervals(level=level, seed=seed)
+        width = max(len(name) for name in self.metrics)
+        lines = [f"{name:<{width}}  {value:.4f}{_between(intervals.get(name))}" for name, value in self.metrics.items()]
+        lines.append(f"Over {self.n_users:,} users. [{level:.0%} intervals, by bootstrap over users]")
+        if self.n_unknown_users:
+            lines.append(f"{self.n_unknown_users:,} users of the test set are not in the model and were left out.")
+        if self.n_unknown_items:
+            lines.append(f"{self.n_unknown_items:,} test rows are of items that are not in the model.")
+        if self.n_skipped:
+            lines.append(f"{self.n_skipped:,} interactions to fold in are of items that are not in the model.")
+        return "\n".join(lines)
 
-    name: str
-    function: Callable[..., Any]
-    k: int | None
+    def intervals(self, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0) -> dict[str, Interval]:
+        """Return a bootstrap confidence interval of each metric, over users drawn with replacement.
+
+        Metrics of the catalogue have none: a sample of users has other items, not a mean of the same.
+
+        Parameters
+        ----------
+        level : float
+            How often such an interval holds the value of all users like these.
+        replicates : int
+            Number of samples.
+        seed : int
+            Of the samples.
+
+        Raises
+        ------
+        OptionError
+            If `level` is not between 0 and 1, or `replicates` is below 1.
+        """
+        if not self.sums:
+            return {}
+        samples = resample(list(self.sums.values()), replicates=replicates, seed=seed)
+        return {name: interval(column, level) for name, column in zip(self.sums, samples.T, strict=True)}
 
 
-def parse_metric(name: str, resolve: Callable[[str], Callable[..., Any]]) -> MetricRequest:
-    """Return the metric that a name such as ``"recall@20"`` or ``"rmse"`` asks for.
-
-    Raises
-    ------
-    OptionError
-        If a ranking metric has no ``@k``, or a rating metric has one.
-    """
-    base, at, cut = name.partition("@")
-    function = resolve(base)
-    if base in RATING_METRICS:
-        if at:
-            raise OptionError(f"{base} is a rating metric and takes no @k; got {name!r}")
-        return MetricRequest(name, function, None)
-    if not at or not cut.isdigit() or not int(cut):
-        raise OptionError(f"metric {name!r} needs a length of the list of at least 1, such as {base}@20")
-    return MetricRequest(name, function, int(cut))
+def _between(ends: Interval | None) -> str:
+    return "" if ends is None else f"  [{ends.low:.4f}, {ends.high:.4f}]"
 
 
 def evaluate(
     model: Factors,
     test: Interactions,
-    metrics: tuple[MetricRequest, ...],
+    metrics: Sequence[MetricRequest],
     executor: Executor,
     *,
+    training: Training | None = None,
     observer: Observer = ignore,
 ) -> Evaluation:
     """Return the metrics of a model on held-out interactions; items seen in training are not recommended.
+
+    Parameters
+    ----------
+    training : Training, optional
+        Of the fitted model, if `model` is of users that were folded in.
 
     Raises
     ------
     DataError
         If no user of the test set is in the model, or rating metrics lack values.
     """
-    # Codes of the model for every test row; -1 is an id that it does not know.
-    users = model.users.codes(test.users.ids, missing="ignore")[test.user_codes]
-    items = model.items.codes(test.items.ids, missing="ignore")[test.item_codes]
-    n_unknown_users = len(np.unique(test.user_codes[users < 0]))
-    known_user = users >= 0
-    if not len(test):
-        raise DataError("the test set has no rows, so there is nothing to evaluate on")
-    if not known_user.any():
-        raise DataError(
-            "no user of the test set is in the model. Are these the ids that it was fitted with "
-            f"({model.users.ids.type}, such as {model.users.ids[0]}; the test set has {test.users.ids[0]})?"
-        )
-    per_user: dict[str, NDArray[np.float64]] = {}
-    results: dict[str, float] = {}
-    # One key per (user, test item): what is relevant for ranking, each once, unknown items too.
-    relevant = np.unique(users[known_user].astype(np.int64) * test.n_items + test.item_codes[known_user])
-    test_users, n_relevant = np.unique(relevant // test.n_items, return_counts=True)
-    both = known_user & (items >= 0)
-    keys = np.unique(users[both].astype(np.int64) * len(model.items) + items[both])
-    ranking = [metric for metric in metrics if metric.k is not None]
-    if ranking:
-        depth = max(metric.k or 0 for metric in ranking)
-        wanted = RecommendRequest(test_users.astype(np.int32), None, depth)
-        hits = np.zeros((len(test_users), depth), np.bool_)
-        row = 0
-        for best in recommend_batches(model, wanted, executor, observer=observer):
-            owners = np.repeat(np.arange(len(best.rows)), best.counts)
-            found = best.rows[owners].astype(np.int64) * len(model.items) + best.candidates
-            hits[row + owners, best.ranks() - 1] = np.isin(found, keys)
-            row += len(best.rows)
-        for metric in ranking:
-            per_user[metric.name] = metric.function(hits, n_relevant, metric.k)
-    errors: NDArray[np.float64] | None = None
-    for metric in metrics:
-        if metric.k is not None:
-            results[metric.name] = float(per_user[metric.name].mean())
-            continue
-        if errors is None:
-            errors = _errors(model, test, users, items, both, executor, observer)
-        results[metric.name] = metric.function(errors)
-    n_unknown_items = int((known_user & (items < 0)).sum())
-    return Evaluation(results, len(test_users), n_unknown_users, n_unknown_items, per_user)
+    known = held_out(model, test)
+    order = known.by_test
+    lists = [each for each in metrics if not isinstance(each.metric, RatingMetric)]
+    sums: dict[str, UserSums] = {}
+    values: dict[str, float] = {}
+    per_user: dict[str, PerUser] = {}
+    if lists:
+        if training is None:
+            training = Training.of(model) if needs_training(lists) else Training(np.zeros(0, np.int64), 0)
+        judged = judge(model, known, lists, training, executor, observer=observer)
+        per_user = {name: each[order] for name, each in judged.per_user.items()}
+        sums |= {name: _mean_of(each) for name, each in per_user.items()}
+        for each in lists:
+            if isinstance(each.metric, CatalogueMetric):
+                values[each.name] = float(each.metric.function(judged.counts[each.k], training))
+    if len(lists) < len(metrics):
+        errors = _errors(model, test, known, executor, observer)
+        counts = np.bincount(known.places, minlength=len(order)).astype(np.float64)[order]
+        for each in metrics:
+            if isinstance(each.metric, RatingMetric):
+                losses = np.bincount(known.places, each.metric.loss(errors), len(order)).astype(np.float64)[order]
+                sums[each.name] = UserSums(losses, counts, each.metric.finish)
+    values |= {name: each.value for name, each in sums.items()}
+    return Evaluation(
+        metrics={each.name: values[each.name] for each in metrics},
+        n_users=len(order),
+        n_unknown_users=known.n_unknown_users,
+        n_unknown_items=known.n_unknown_items,
+        n_skipped=model.provenance.get("folded_in", {}).get("skipped_interactions", 0),
+        per_user=per_user,
+        users=test.users.take(known.test_users[order]),
+        sums={each.name: sums[each.name] for each in metrics if each.name in sums},
+    )
+
+
+def _mean_of(values: PerUser) -> UserSums:
+    counted = ~np.isnan(values)
+    return UserSums(np.where(counted, values, 0.0), counted.astype(np.float64))
 
 
 def _errors(
-    model: Factors,
-    test: Interactions,
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    known: NDArray[np.bool_],
-    executor: Executor,
-    observer: Observer,
+    model: Factors, test: Interactions, known: HeldOut, executor: Executor, observer: Observer
 ) -> NDArray[np.float64]:
     if test.values is None:
         raise DataError("rmse and mae compare scores with values, but the test set has none. Name its value column.")
-    if not known.any():
+    if not len(known.rows):
         raise DataError("no row of the test set has a user and an item of the model, so there are no errors to average")
-    scores = score_pairs(model, users[known], items[known], executor, observer=observer)
-    return scores.astype(np.float64) - test.values[known]
+    scores = score_pairs(model, known.users[known.places], known.items, executor, observer=observer)
+    return scores.astype(np.float64) - test.values[known.rows]

@@ -75,7 +75,7 @@ def recscale_register_solvers() -> list[SolverSpec]:
 @hookimpl
 def recscale_register_metrics() -> list[MetricSpec]:
     """Return the built-in metrics."""
-    ranking, error = "recscale_dask.evaluation.ranking", "recscale_dask.evaluation.error"
+    ranking, shown, error = (f"recscale_dask.evaluation.{module}" for module in ("ranking", "catalogue", "error"))
     return [
         MetricSpec(name="recall", target=f"{ranking}:recall", summary="share of test items found in the first k"),
         MetricSpec(
@@ -85,6 +85,13 @@ def recscale_register_metrics() -> list[MetricSpec]:
         ),
         MetricSpec(name="ndcg", target=f"{ranking}:ndcg", summary="discounted gain, binary, over the ideal list"),
         MetricSpec(name="map", target=f"{ranking}:average_precision", summary="mean of average precision at k"),
+        MetricSpec(name="mrr", target=f"{ranking}:reciprocal_rank", summary="mean of 1 / rank of the first test item"),
+        MetricSpec(name="hit_rate", target=f"{ranking}:hit_rate", summary="share of users with a test item found"),
+        MetricSpec(
+            name="novelty", target=f"{shown}:novelty", summary="mean self-information of what is shown, in bits"
+        ),
+        MetricSpec(name="coverage", target=f"{shown}:coverage", summary="share of all items that are shown to anyone"),
+        MetricSpec(name="gini", target=f"{shown}:gini", summary="how unequally often items are shown; 0 is equally"),
         MetricSpec(name="rmse", target=f"{error}:rmse", summary="root mean squared error of the test values"),
         MetricSpec(name="mae", target=f"{error}:mae", summary="mean absolute error of the test values"),
     ]

@@ -68,7 +68,10 @@ class ReaderSpec(Spec):
 
 
 class MetricSpec(Spec):
-    """A metric that `evaluate` finds by name, such as ``"recall"`` in ``"recall@20"``."""
+    """A metric that `evaluate` finds by name, such as ``"recall"`` in ``"recall@20"``.
+
+    Its target is one of the kinds of `recscale_dask.evaluation.metric`.
+    """
 
     __slots__ = ()
 

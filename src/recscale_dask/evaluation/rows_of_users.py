@@ -1,0 +1,59 @@
+"""The rows of each user: in which order they are held out, and which users are held out whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recscale_dask.checks import whole_number
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.errors import DataError, OptionError
+
+
+def places(ordered: Interactions, *, by_time: bool, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each row how many rows of its user are held out before it, and how many rows its user has.
+
+    Parameters
+    ----------
+    ordered : Interactions
+        Sorted; ties in time are broken by that order.
+    by_time : bool
+        The latest row first; otherwise in random order.
+    seed : int
+    """
+    users = ordered.user_codes
+    keys = ordered.times
+    if keys is None or not by_time:
+        keys = np.random.default_rng(seed).permutation(len(ordered))
+    by_user = np.lexsort((keys, users))
+    sizes = np.bincount(users)
+    last = np.empty(len(ordered), np.int64)
+    last[by_user] = np.cumsum(sizes)[users[by_user]] - 1 - np.arange(len(ordered))
+    return last, sizes[users]
+
+
+def chosen(ordered: Interactions, users: float, seed: int) -> NDArray[np.bool_]:
+    """Return which users are held out, shape (n_users,): a number or a share of all, of those with two rows or more.
+
+    Raises
+    ------
+    OptionError
+        If `users` is neither a whole number of at least 1 nor a share above 0 and below 1.
+    DataError
+        If there are not so many.
+    """
+    if isinstance(users, float) and not 0 < users < 1:
+        raise OptionError(f"users must be a whole number, or a share above 0 and below 1; got {users}. Try 0.1.")
+    sizes = np.bincount(ordered.user_codes, minlength=ordered.n_users)
+    occurring = int(np.count_nonzero(sizes))
+    wanted = max(1, round(users * occurring)) if isinstance(users, float) else whole_number(users, "users")
+    candidates = np.flatnonzero(sizes > 1)
+    if wanted > len(candidates) or wanted >= occurring:
+        raise DataError(
+            f"{wanted} users cannot be held out: {len(candidates)} of {occurring} have two interactions or more, and "
+            "one user at least must stay in training. Hold out fewer with users=."
+        )
+    held_out = np.zeros(ordered.n_users, bool)
+    # Another stream than that of the rows of a user, which has the seed alone.
+    held_out[np.random.default_rng([seed, 1]).choice(candidates, wanted, replace=False)] = True
+    return held_out
