@@ -111,3 +111,24 @@ def test_intervals_hold_the_value_and_the_catalogue_has_none():
     assert text[0].startswith(f"recall@3    {found['recall@3']:.4f}  [")
     assert text[1] == f"coverage@3  {found['coverage@3']:.4f}"
     assert text[3] == f"Over {found.n_users} users. [95% intervals, by bootstrap over users]"
+
+
+@pytest.mark.parametrize("solver", [each.name for each in rs.list_solvers()])
+def test_models_of_every_solver_are_judged_by_the_lists_that_they_recommend(solver):
+    users, items = np.nonzero(np.random.default_rng(0).random((60, 40)) < 0.25)
+    train, test = rs.split(interactions(users, items), how="per-user-random", fraction=0.3)
+    model = rs.factorize(train, solver=solver, rank=4, weighting="binary", executor="serial")
+    found = rs.evaluate(model, test, metrics=("recall@5", "coverage@5"), executor="threads")
+    lists = model.recommend(k=5, executor="serial").to_pylist()
+    right = {(row["user"], row["item"]) for row in test.to_arrow().to_pylist()}
+    asked = set(found.users.to_pylist())
+    hits = dict.fromkeys(asked, 0)
+    for row in lists:
+        hits[row["user"]] = hits.get(row["user"], 0) + ((row["user"], row["item"]) in right)
+    sizes = {user: sum(one == user for one, _ in right) for user in asked}
+    expected = [hits[user] / sizes[user] for user in found.users.to_pylist()]
+    np.testing.assert_allclose(found.per_user["recall@5"], expected)
+    shown = {row["item"] for row in lists if row["user"] in asked}
+    assert found["coverage@5"] == len(shown) / len(model.items)
+    folded = rs.evaluate(model, test, fold_in=train, metrics=("recall@5",), executor="serial")
+    assert folded["recall@5"] == pytest.approx(found["recall@5"], abs=0.02)

@@ -110,7 +110,7 @@ def compare(
         raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
     parsed = _parsed(metrics)
     rows = _interactions(test)
-    everyone = len(np.unique(rows.user_codes))
+    everyone = int(np.count_nonzero(np.bincount(rows.user_codes)))
     if fold_in is None:
         rows = _known_to_all(models, rows)
     largest = max(models.values(), key=lambda each: each.rank)

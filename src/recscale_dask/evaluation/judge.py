@@ -25,6 +25,7 @@ from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.model import Factors, SeenItems
 from recscale_dask.scoring.recommend import Batch, Rules, batches, best_of, constants
 from recscale_dask.scoring.request import RecommendRequest
+from recscale_dask.scoring.row_scores import RowScorer
 from recscale_dask.scoring.topk import TopK
 from recscale_dask.scoring.user_rows import placed_rows
 
@@ -81,7 +82,7 @@ def judge(
     training : Training
         Of the model, or of the one that it was folded into.
     """
-    wanted = RecommendRequest(test.users, None, max(each.k for each in metrics))
+    wanted = RecommendRequest(test.users, None, max(each.k for each in metrics)).of(model)
     with placed_rows(model, wanted.users, executor, with_seen=True) as rows_of:
         jobs = _jobs(test, wanted.batch_users, batches(wanted, rows_of))
         shared = {**constants(model, wanted), "metrics": tuple(metrics), "training": training}
@@ -102,7 +103,12 @@ def _jobs(test: HeldOut, height: int, each: Iterator[Batch]) -> Iterator[JudgedB
 
 
 def judge_batch(
-    job: JudgedBatch, *, candidates: Candidates, rules: Rules, metrics: tuple[MetricRequest, ...], training: Training
+    job: JudgedBatch,
+    *,
+    candidates: Candidates | RowScorer,
+    rules: Rules,
+    metrics: tuple[MetricRequest, ...],
+    training: Training,
 ) -> Judged:
     """Return the metrics of some users: a task for `map_blocks`."""
     best = best_of(job.batch, candidates=candidates, rules=rules)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
-from recscale_dask.data.interactions import Interactions
+from recscale_dask.data.interactions import Interactions, stable_order
 from recscale_dask.errors import DataError, OptionError
 
 
@@ -25,7 +25,8 @@ def places(ordered: Interactions, *, by_time: bool, seed: int) -> tuple[NDArray[
     keys = ordered.times
     if keys is None or not by_time:
         keys = np.random.default_rng(seed).permutation(len(ordered))
-    by_user = np.lexsort((keys, users))
+    by_key = stable_order(keys)
+    by_user = by_key[stable_order(users[by_key].astype(np.int64))]
     sizes = np.bincount(users)
     last = np.empty(len(ordered), np.int64)
     last[by_user] = np.cumsum(sizes)[users[by_user]] - 1 - np.arange(len(ordered))
