@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recscale_dask.errors import RecscaleError
+from recscale_dask.remote import is_url, read_text
 
 MANIFEST = "manifest.json"
+_PROGRAM = "recscale_dask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class FolderKind:
 
     @property
     def _kind(self) -> str:
-        return f"recscale_dask {self.noun}"
+        return f"{_PROGRAM} {self.noun}"
 
     def dump(self, fields: dict[str, Any]) -> str:
         """Return the text of a manifest with these fields, which are plain JSON values."""
@@ -50,28 +53,31 @@ class FolderKind:
         """Write the manifest of a folder."""
         (folder / MANIFEST).write_text(self.dump(fields), encoding="utf-8")
 
-    def read(self, folder: Path) -> dict[str, Any]:
-        """Return the manifest of a folder, checked.
+    def read(self, place: str | os.PathLike[str]) -> dict[str, Any]:
+        """Return the manifest of a folder at a path or URL, checked.
 
         Raises
         ------
         RecscaleError
             Of the kind's type, if the folder is missing, something else, altered, or of a newer format.
         """
-        if not folder.exists():
-            raise self.error(f"there is no {self.noun} at {folder}")
+        where = os.fspath(place)
+        if not is_url(where) and not Path(where).exists():
+            raise self.error(f"there is no {self.noun} at {where}")
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8")
+            text = self._text(where)
         except (OSError, ValueError) as error:
-            raise self._other(folder, error) from error
-        return self.parse(text, folder)
-
-    def parse(self, text: str, where: object) -> dict[str, Any]:
-        """Return a manifest from its text, checked; see `read`."""
+            raise self._other(
+                where, f"its {MANIFEST} cannot be read ({getattr(error, 'strerror', None) or error})"
+            ) from error
+        if text is None:
+            if is_url(where):
+                raise self.error(f"there is no {self.noun} at {where}. {self.given_by}")
+            raise self._other(where, f"it has no {MANIFEST}")
         try:
             manifest = json.loads(text)
         except ValueError as error:
-            raise self._other(where, error) from error
+            raise self._other(where, f"its {MANIFEST} is no JSON ({error})") from error
         if not isinstance(manifest, dict) or manifest.get("kind") != self._kind:
             raise self.error(
                 f"{where} is not a {self.noun} of recscale_dask: its {MANIFEST} is of something else. {self.given_by}"
@@ -85,11 +91,16 @@ class FolderKind:
             raise self.error(f"{where} is not a whole {self.noun}: its {MANIFEST} was altered. {self.again}")
         return manifest
 
-    def is_at(self, folder: Path) -> bool:
-        """Return whether a folder has a manifest of this kind, of whatever format."""
+    def is_at(self, place: str | os.PathLike[str]) -> bool:
+        """Return whether a path or URL is a folder with a manifest of this kind, of whatever format.
+
+        Raises
+        ------
+        RecscaleError
+            Of the kind's type, if it is a URL that cannot be looked at.
+        """
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return bool(manifest["kind"] == self._kind)
+            return bool(json.loads(self._text(os.fspath(place)) or "{}")["kind"] == self._kind)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -105,8 +116,26 @@ class FolderKind:
         if verify and _file_sha256(path) != entry["sha256"]:
             raise self.error(f"{path} was altered after the {self.noun} was saved: its SHA-256 differs. {self.again}")
 
-    def _other(self, where: object, error: Exception) -> RecscaleError:
-        return self.error(f"{where} is not a {self.noun}: it has no readable {MANIFEST} ({error}). {self.given_by}")
+    def _text(self, place: str) -> str | None:
+        """Return the text of a manifest; None if there is none."""
+        if is_url(place):
+            return read_text(f"{place.rstrip('/')}/{MANIFEST}", self.error)
+        try:
+            return Path(place, MANIFEST).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _other(self, where: str, why: str) -> RecscaleError:
+        return self.error(f"{where} is not a {self.noun}: {why}. {self.given_by}")
+
+
+def noun_of(manifest: bytes) -> str | None:
+    """Return what the folder with a manifest is called: "model", "store", ...; None if it is none of ours."""
+    try:
+        program, _, noun = str(json.loads(manifest)["kind"]).partition(" ")
+    except (ValueError, KeyError, TypeError):
+        return None
+    return noun if program == _PROGRAM else None
 
 
 def file_entry(path: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_overwrite_replaces_a_model_and_nothing_else(recscale, ratings: Path, tm
     assert recscale(*fit, tmp_path / "m").code == 0
     precious = tmp_path / "precious"
     precious.mkdir()
-    assert "no model" in failure(recscale(*fit, precious))
+    assert "not a model" in failure(recscale(*fit, precious))
     recommend = ("recommend", tmp_path / "m", "--overwrite", "--out")
     assert recscale(*recommend, tmp_path / "r.parquet").code == 0
     assert recscale(*recommend, tmp_path / "r.parquet").code == 0

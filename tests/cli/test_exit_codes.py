@@ -1,4 +1,4 @@
-"""0 done, 1 the work failed and one plain sentence says why, 2 wrong usage."""
+"""0 done, 1 the work failed and one plain sentence says why, 2 wrong usage, 130 interrupted."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_other_errors_are_one_sentence_too(recscale, monkeypatch, error: BaseExc
 
     monkeypatch.setattr(factor_model, "load_model", fail)
     ran = recscale("similar", "model", "--item", 1)
-    assert ran.code == 1
+    assert ran.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
     assert len(ran.err.splitlines()) == 1
     assert said in ran.err
 

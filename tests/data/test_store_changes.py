@@ -169,7 +169,7 @@ def test_a_compacted_store_is_the_matrix_in_memory_block_for_block(store):
     more = compact.append(many(10, 10, 10, seed=5))
     expected = content(more)
     assert content(more.compact()) == expected
-    with pytest.raises(StoreError, match="open it again"):
+    with pytest.raises(StoreError, match=r"compacted or replaced.*Open it again"):
         compact.sources[0].load()
 
 

@@ -165,7 +165,7 @@ def test_a_manifest_that_was_altered_or_is_newer_is_not_read(store):
         with pytest.raises(StoreError, match=message):
             rs.UserItemMatrix.open(store)
     path.write_text("{")
-    with pytest.raises(StoreError, match="no readable"):
+    with pytest.raises(StoreError, match="is no JSON"):
         rs.UserItemMatrix.open(store)
 
 

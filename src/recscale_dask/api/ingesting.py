@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.staged_plan import PROCESS_BYTES
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.errors import OptionError, OutputError, UnknownNameError
+from recscale_dask.data.store import STORE
+from recscale_dask.errors import OptionError, UnknownNameError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.execution.memory import byte_count, usable_memory
@@ -24,6 +26,8 @@ from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.interactions import is_place
 from recscale_dask.io.pieces import Stream, pieces_of, stream_frame
 from recscale_dask.io.readers import STREAMERS, format_of
+from recscale_dask.outputs import written_folder
+from recscale_dask.remote import is_url
 
 ENGINES = ("arrow", "dask")
 
@@ -58,8 +62,9 @@ def ingest(
     source : path or frame
         Whatever `read_interactions` takes. Files are read piece by piece, as are the partitions of a Dask frame, a lazy
         Polars frame, a DuckDB relation and a record batch reader.
-    store : path
-        Folder to write, which appears whole or not at all. Room for about 20 bytes a row is needed beside it.
+    store : path or URL
+        Folder to write, which appears whole or not at all. Room for about 20 bytes a row is needed beside it. To a URL
+        it is copied from the folder of this machine for temporary files, which has to have room for both.
     user, item, value, time : str, int, False or None
         Columns, as in `read_interactions`.
     format : str, optional
@@ -186,7 +191,7 @@ def plan_ingest_by(
         sizes={"rows": ahead.n_rows, "n_users": users, "n_items": items},
         disk_bytes=forecast.disk_bytes,
         left_bytes=forecast.store_bytes,
-        disk_free=free_disk(store),
+        disk_free=free_disk(tempfile.gettempdir() if is_url(store) else store),
         assumed=(*ahead.assumed, "every row is a pair of its own", *filtered),
     )
 
@@ -205,14 +210,14 @@ def run_ingest(
     progress: bool | Observer | None,
 ) -> Ingested:
     """Write a store, and return how that went; see `ingest`."""
-    if "://" in os.fspath(store):
-        raise OutputError(
-            f"cannot write {store}: an ingest writes to disks of this machine. Copy the store there then."
-        )
     limit = None if memory_limit is None else byte_count(memory_limit)
     stream = _stream(source, columns, format, _client(source, engine, executor))
+    ways: dict[str, Any] = {"memory_limit": limit, "overwrite": overwrite}
     with observing(progress) as observer:
-        return ingest_stream(stream, Path(store), rules, memory_limit=limit, overwrite=overwrite, observer=observer)
+        if not is_url(store):
+            return ingest_stream(stream, Path(store), rules, **ways, observer=observer)
+        with written_folder(STORE, store, overwrite=overwrite) as folder:
+            return ingest_stream(stream, folder, rules, **ways, observer=observer)
 
 
 def _client(source: Any, engine: str | None, executor: Executor | None) -> Any:

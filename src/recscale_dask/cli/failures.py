@@ -1,4 +1,4 @@
-"""What goes wrong, as one plain line on stderr and an exit code: 1 for failed work, 2 for wrong usage."""
+"""What goes wrong, as one plain line on stderr and an exit code: 1 failed work, 2 wrong usage, 130 Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from recscale_dask.cli.wording import in_options
 from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
+
+
+_INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C, signal 2, has ended
 
 
 class PlainGroup(TyperGroup):
@@ -32,13 +36,13 @@ class PlainGroup(TyperGroup):
                         typer.echo(error.remote_traceback, err=True)
                     traceback.print_exc()
                 typer.echo(f"error: {_sentence(error)}", err=True)
-                raise typer.Exit(1) from None
+                raise typer.Exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 def _sentence(error: BaseException) -> str:
     """Return an error on one line."""
     if isinstance(error, RecscaleError):
-        text = str(error)
+        text = in_options(str(error))
     elif isinstance(error, KeyboardInterrupt):
         text = str(error) or "interrupted; unfinished files were removed."
     elif isinstance(error, OSError):

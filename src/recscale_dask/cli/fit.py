@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import Stopwatch, check_model_folder, peak_rss_bytes, print_json
+from recscale_dask.cli.output import Stopwatch, peak_rss_bytes, print_json
+from recscale_dask.outputs import check_folder
 
 if TYPE_CHECKING:
     from recscale_dask.api.factor_model import FactorModel
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def fit(
     source: options.Source,
-    out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write the model to.")],
+    out: Annotated[str, typer.Option("--out", metavar="MODEL", help="Folder, or URL, to write the model to.")],
     solver: options.SolverName = "svd",
     rank: options.Rank = 64,
     weighting: options.Weighting = None,
@@ -28,7 +29,7 @@ def fit(
     tol: options.Tol = 1e-3,
     seed: options.Seed = 0,
     warm_start: Annotated[
-        Path | None, typer.Option("--warm-start", metavar="MODEL", help="An earlier model to start from.")
+        str | None, typer.Option("--warm-start", metavar="MODEL", help="An earlier model to start from.")
     ] = None,
     settings: options.Settings = None,
     executor: options.ExecutorName = None,
@@ -61,7 +62,9 @@ def fit(
     solver_options = options.solver_settings(settings, named)
     if resume and checkpoint is None:
         raise typer.BadParameter("name the folder of the fit that was stopped with --checkpoint", param_hint="--resume")
-    check_model_folder(out, overwrite=overwrite)
+    from recscale_dask.io.model_store import MODEL
+
+    check_folder(MODEL, out, overwrite=overwrite)
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
     with _resumable(checkpoint), options.opened_executor(executor, executor_options) as opened:
@@ -99,10 +102,10 @@ def _resumable(checkpoint: Path | None) -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted; {advice}") from None
 
 
-def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:
+def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
     certificate = model.certificate
     return {
-        "model": str(out),
+        "model": out,
         "solver": model.provenance["solver"],
         "rank": model.provenance["options"]["rank"],
         "n_users": len(model.users),
@@ -123,7 +126,7 @@ def _answer(model: FactorModel, out: Path, watch: Stopwatch) -> dict[str, Any]:
     }
 
 
-def _told(model: FactorModel, out: Path, watch: Stopwatch) -> str:
+def _told(model: FactorModel, out: str, watch: Stopwatch) -> str:
     rank = model.provenance["options"]["rank"]
     told = (
         f"{out}: {model.provenance['solver']}, rank {rank}, of {len(model.users):,} users x "

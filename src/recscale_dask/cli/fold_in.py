@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import check_file, check_model_folder, print_json
+from recscale_dask.cli.output import print_json
+from recscale_dask.outputs import check_file, check_folder
 
 
 def fold_in(
@@ -22,7 +23,7 @@ def fold_in(
     ] = False,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items of their interactions.")] = False,
     save: Annotated[
-        Path | None, typer.Option("--save", metavar="MODEL", help="Also save a model of the new users.")
+        str | None, typer.Option("--save", metavar="MODEL", help="Also save a model of the new users.")
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Loss from which on a refit is advised; by default 0.25.")
@@ -45,7 +46,9 @@ def fold_in(
         raise typer.BadParameter(f"{out} is no .parquet file", param_hint="--out")
     check_file(out, overwrite=overwrite)
     if save is not None:
-        check_model_folder(save, overwrite=overwrite)
+        from recscale_dask.io.model_store import MODEL
+
+        check_folder(MODEL, save, overwrite=overwrite)
     start = clock.perf_counter()
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model

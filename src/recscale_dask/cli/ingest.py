@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time as clock
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import peak_rss_bytes, print_json, print_plan
+from recscale_dask.outputs import check_folder
 
 
 def ingest(
     sources: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Data files, folders, globs or URLs.")],
-    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="Folder to write the store to.")],
+    out: Annotated[str, typer.Option("--out", metavar="STORE", help="Folder, or URL, to write the store to.")],
     user: options.User = None,
     item: options.Item = None,
     value: options.Value = None,
@@ -45,6 +45,7 @@ def ingest(
     """
     from recscale_dask.api.ingesting import plan_ingest_by, run_ingest
     from recscale_dask.data.matrix import UserItemMatrix
+    from recscale_dask.data.store import STORE
     from recscale_dask.io.frames import Columns
     from recscale_dask.io.ingest import Rules
     from recscale_dask.io.ingest_window import Window
@@ -59,6 +60,7 @@ def ingest(
     )
     source, columns = sources if len(sources) > 1 else sources[0], Columns(**reading.columns())
     if plan:
+        check_folder(STORE, out, overwrite=overwrite)
         print_plan(plan_ingest_by(source, out, columns, rules, format, memory_limit), as_json=as_json)
         return
     ingested = run_ingest(
@@ -79,7 +81,7 @@ def ingest(
     if as_json:
         print_json(
             {
-                "store": str(out),
+                "store": out,
                 "rows": ingested.rows,
                 "n_users": n_users,
                 "n_items": n_items,

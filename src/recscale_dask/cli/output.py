@@ -8,19 +8,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from recscale_dask.atomic import check_output
-from recscale_dask.errors import OutputError
+from recscale_dask.cli.wording import in_options
 
 if TYPE_CHECKING:
     from recscale_dask.api.job_plan import JobPlan
     from recscale_dask.api.planning import Plan
-
-_MODEL_MANIFEST = "manifest.json"
 
 
 class Stopwatch:
@@ -49,7 +45,7 @@ def print_plan(plan: Plan | JobPlan, *, as_json: bool) -> None:
     else:
         typer.echo(str(plan))
     if not plan.fits:
-        typer.echo(f"error: {plan.verdict}", err=True)
+        typer.echo(f"error: {in_options(plan.verdict)}", err=True)
         raise typer.Exit(1)
 
 
@@ -58,17 +54,3 @@ def peak_rss_bytes() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     usages = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return unit * max(resource.getrusage(usage).ru_maxrss for usage in usages)
-
-
-def check_file(path: Path, *, overwrite: bool) -> None:
-    """Raise an OutputError if a file cannot be written there, before any work is done."""
-    check_output(path, overwrite=overwrite)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, and --overwrite replaces files only. Choose another path.")
-
-
-def check_model_folder(path: Path, *, overwrite: bool) -> None:
-    """Raise an OutputError if a model cannot be written there, before any work is done."""
-    check_output(path, overwrite=overwrite)
-    if path.exists() and not (path / _MODEL_MANIFEST).is_file():
-        raise OutputError(f"{path} exists and is no model; --overwrite replaces models only. Choose another path.")

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import check_file, print_json, print_plan
+from recscale_dask.cli.output import print_json, print_plan
+from recscale_dask.outputs import check_file
 
 
 def recommend(
@@ -55,7 +56,7 @@ def recommend(
             "is for a folder of recommendations; give --out a name without suffix", param_hint="--plan"
         )
     if one_file:
-        check_file(Path(out), overwrite=overwrite)
+        check_file(out, overwrite=overwrite)
     elif overwrite:
         raise typer.BadParameter(
             "a folder of recommendations is continued, never replaced; delete it first", param_hint="--overwrite"

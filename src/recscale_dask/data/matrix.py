@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recscale_dask.atomic import check_output
 from recscale_dask.data.blocks import Block, balanced_bounds, cut
 from recscale_dask.data.grown_block import GrownBlock
 from recscale_dask.data.sparse import clean_csr
 from recscale_dask.data.stored_block import StoredBlock
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError, StoreError
+from recscale_dask.outputs import check_folder
+from recscale_dask.remote import is_url
 from recscale_dask.types import Recipe
 
 if TYPE_CHECKING:
@@ -159,16 +161,25 @@ class UserItemMatrix:
     def save(self, store: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the matrix to a store: a folder of Arrow files that appears whole or not at all.
 
+        Parameters
+        ----------
+        store : path or URL
+            To a URL all files are copied from a temporary folder of this machine, the manifest last. That one writer is
+            at work there at a time is the caller's to see to.
+        overwrite : bool
+            Whether a store that is there is replaced; at a URL, it is gone before the new one is whole.
+
         Raises
         ------
         OutputError
             If the path exists (and `overwrite` is false), is something else than a store, or cannot be written.
         """
+        from recscale_dask.data.store import STORE
         from recscale_dask.data.store_lock import store_lock
         from recscale_dask.data.store_writer import write_store
 
-        check_output(Path(store), overwrite=overwrite)
-        with store_lock(store):
+        check_folder(STORE, store, overwrite=overwrite)
+        with nullcontext() if is_url(store) else store_lock(store):
             write_store(store, self.sources, self.users, self.items, overwrite=overwrite)
 
     def append(
@@ -227,7 +238,7 @@ class UserItemMatrix:
         return self.open(store)
 
     def _local_store(self, what: str) -> Path:
-        if self.store is None or "://" in self.store:
+        if self.store is None or is_url(self.store):
             raise StoreError(
                 f"there is no store to {what}: this matrix is {'in memory' if self.store is None else self.store}. "
                 "Save it to a folder of this machine, and open that."

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from recscale_dask.data.arrow_file import read_vocabulary
 from recscale_dask.data.grown_block import Addition, GrownBlock
-from recscale_dask.data.stored_block import StoredBlock, local_path
+from recscale_dask.data.stored_block import StoredBlock
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import StoreError
-from recscale_dask.manifest import MANIFEST, FolderKind
+from recscale_dask.manifest import FolderKind
+from recscale_dask.remote import is_url, local_copy
 
 STORE = FolderKind(
     noun="store",
@@ -65,15 +66,15 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
         If it is missing, no store, cut short, altered, or of a newer format.
     """
     place = os.fspath(path)
-    if "://" not in place:
+    if not is_url(place):
         place = str(Path(place).absolute())
     place = place.rstrip("/")
-    manifest = _manifest(place)
+    manifest = STORE.read(place)
     while True:
         try:
             return _stored_matrix(place, manifest)
         except StoreError:
-            newer = _manifest(place)
+            newer = STORE.read(place)
             if newer == manifest:
                 raise
             manifest = newer  # it was replaced meanwhile, and files of the old one with it
@@ -81,13 +82,17 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
 
 def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
     try:
-        if "://" not in place:
-            for name, file in vocabulary_files(manifest).items():
-                STORE.check_file(Path(place, file), manifest["vocabularies"][name], verify=True)
+        vocabularies = []
+        for name, file in vocabulary_files(manifest).items():
+            entry = manifest["vocabularies"][name]
+            path = local_copy(f"{place}/{file}", entry["sha256"], StoreError) if is_url(place) else Path(place, file)
+            STORE.check_file(path, entry, verify=True)
+            vocabularies.append(read_vocabulary(path))
+        users, items = vocabularies
+        if not is_url(place):
             for entry in manifest["blocks"]:
                 for part in parts_of(entry):
                     STORE.check_file(Path(place, part["file"]), part, verify=False)
-        users, items = (read_vocabulary(local_path(f"{place}/{file}")) for file in vocabulary_files(manifest).values())
         sources = tuple(
             _source(place, index, entry, manifest["n_items"]) for index, entry in enumerate(manifest["blocks"])
         )
@@ -117,16 +122,7 @@ def is_store(path: str | os.PathLike[str]) -> bool:
     StoreError
         If it is a URL that cannot be looked at.
     """
-    place = os.fspath(path)
-    if "://" not in place:
-        return STORE.is_at(Path(place))
-    import fsspec
-
-    try:
-        system, folder = fsspec.url_to_fs(place)
-        return bool(system.exists(f"{folder.rstrip('/')}/{MANIFEST}"))
-    except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"cannot look at {place}: {error}. Look at the address and the rights to it.") from error
+    return STORE.is_at(path)
 
 
 def vocabulary_files(manifest: dict[str, Any]) -> dict[str, str]:
@@ -158,18 +154,3 @@ def _source(place: str, index: int, entry: dict[str, Any], n_items: int) -> Stor
     rules = [part["duplicates"] for part in entry["parts"][1:]]
     additions = tuple(Addition(source, rule) for source, rule in zip(more, rules, strict=True))
     return GrownBlock(first, additions, entry["digest"])
-
-
-def _manifest(place: str) -> dict[str, Any]:
-    if "://" not in place:
-        return STORE.read(Path(place))
-    import fsspec
-
-    try:
-        with fsspec.open(f"{place}/{MANIFEST}", "rt", encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError as error:
-        raise StoreError(f"there is no store at {place}") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"cannot read {place}: {error}. Look at the address and the rights to it.") from error
-    return STORE.parse(text, place)

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.atomic import check_output, written_beside
 from recscale_dask.data.arrow_file import write_arrow
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.store import BLOCKS, STORE, VOCABULARIES
 from recscale_dask.data.stored_block import write_block
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.data.weighting import Summary, column_sums, row_sums, summarize
-from recscale_dask.errors import OutputError
 from recscale_dask.manifest import file_entry
+from recscale_dask.outputs import written_folder
 from recscale_dask.tree import fold_tree
 from recscale_dask.types import Recipe
 
@@ -42,8 +41,8 @@ def write_store(
 
     Parameters
     ----------
-    path : path
-        Folder to write.
+    path : path or URL
+        Folder to write. To a URL all of it goes by way of a temporary folder of this machine.
     blocks : iterable of Block or of recipes of them
         In row order, cut by `recscale_dask.data.blocks.balanced_bounds`; taken as the disk has room, so that few are
         in memory.
@@ -57,9 +56,7 @@ def write_store(
     OutputError
         If there is something at `path`, or it cannot be written.
     """
-    target = Path(path)
-    check_target(target, overwrite=overwrite)
-    with written_beside(target, overwrite=overwrite) as folder:
+    with written_folder(STORE, path, overwrite=overwrite) as folder:
         STORE.write(folder, write_base(folder, "", blocks, users, items))
 
 
@@ -85,13 +82,6 @@ def write_base(
         return {"file": prefix + name, "bytes": (folder / name).stat().st_size}
 
     return take_stock(blocks, write, len(items)).fields(folder, prefix, users, items)
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Raise an OutputError if a store cannot be written there: something is in the way, or the folder is missing."""
-    if overwrite and target.exists() and not STORE.is_at(target):
-        raise OutputError(f"{target} exists and is not a store, so it is not overwritten. Choose another path.")
-    check_output(target, overwrite=overwrite)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

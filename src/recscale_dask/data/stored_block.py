@@ -14,6 +14,8 @@ from recscale_dask.data.arrow_file import read_arrow, write_arrow
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import StoreError
+from recscale_dask.manifest import MANIFEST
+from recscale_dask.remote import is_url, local_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,15 @@ class StoredBlock:
         StoreError
             If the file is not there, or does not hold the block.
         """
-        path = local_path(self.place)
+        remote = is_url(self.place)
+        path = local_copy(self.place, self.digest, StoreError) if remote else Path(self.place)
         try:
             table = read_arrow(path)
             items, values = (table.column(name).combine_chunks() for name in ("items", "values"))
             offsets = _numbers(items.offsets)
             indices, numbers = _numbers(items.values), _numbers(values.values)
         except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.place} is missing from the store. A worker has to see the store's folder at the same place "
-                "as the driver, or at a URL. If it was compacted or replaced after it was opened, open it again."
-            ) from error
+            raise self._missing() from error
         except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
             raise StoreError(f"{self.place} is damaged: {error}. Ingest the data again.") from error
         if len(offsets) != self.n_rows + 1 or not len(indices) == len(numbers) == self.n_stored == offsets[-1]:
@@ -75,6 +75,20 @@ class StoredBlock:
                 f"{self.n_stored}: it is not the file that the manifest tells of. Ingest the data again."
             )
         return Block(self.index, self.start, offsets.astype(np.int64), indices, numbers, self.n_columns)
+
+    def _missing(self) -> StoreError:
+        """Return the error of a file that is not there: no folder of the store here, or another store in it by now."""
+        for folder in Path(self.place).parents:
+            if (folder / MANIFEST).exists():
+                return StoreError(
+                    f"{Path(self.place).relative_to(folder)} is missing from the store at {folder}: it was compacted "
+                    "or replaced after this matrix of it was opened. Open it again: "
+                    f"UserItemMatrix.open({str(folder)!r})"
+                )
+        return StoreError(
+            f"{self.place} is missing, and the store that it is in. A worker has to see the store's folder at the same "
+            "place as the driver, or at a URL."
+        )
 
 
 def write_block(block: Block, path: Path) -> None:
@@ -88,18 +102,6 @@ def write_block(block: Block, path: Path) -> None:
         "values": lists.from_arrays(offsets, pa.array(block.values)),
     }
     write_arrow(path, columns)
-
-
-def local_path(place: str) -> Path:
-    """Return where a file is on this machine, fetched if it is at a URL."""
-    if "://" not in place:
-        return Path(place)
-    import fsspec
-
-    try:
-        return Path(fsspec.open_local(f"simplecache::{place}"))
-    except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"cannot read {place}: {error}. Look at the address and the rights to it.") from error
 
 
 def _numbers(array: Any) -> NDArray[Any]:

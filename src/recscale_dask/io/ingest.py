@@ -21,8 +21,9 @@ from typing import Literal
 import pyarrow as pa
 
 from recscale_dask.data.interactions import AGGREGATIONS
+from recscale_dask.data.store import STORE
 from recscale_dask.data.store_lock import store_lock
-from recscale_dask.data.store_writer import check_target, write_store
+from recscale_dask.data.store_writer import write_store
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.events import Observer
 from recscale_dask.io.ingest_files import working_folder
@@ -32,6 +33,7 @@ from recscale_dask.io.ingest_rows import number_rows
 from recscale_dask.io.ingest_values import combine_rows, keep_frequent
 from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.pieces import Stream
+from recscale_dask.outputs import check_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def ingest_stream(
         If another writer is at work on it.
     """
     room = Room(memory_limit)
-    check_target(target, overwrite=overwrite)
+    check_folder(STORE, target, overwrite=overwrite)
     seconds: dict[str, float] = {}
     with store_lock(target), working_folder(target) as folder:
         with _timed(seconds, "read"):

@@ -16,39 +16,39 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recscale_dask.atomic import written_beside
 from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
 from recscale_dask.data.blocked_array import parts_of
-from recscale_dask.errors import ModelFormatError, OutputError
+from recscale_dask.errors import ModelFormatError
 from recscale_dask.item_operators.kinds import KINDS
-from recscale_dask.manifest import FolderKind, file_entry
+from recscale_dask.manifest import MANIFEST, FolderKind, file_entry
 from recscale_dask.model import Certificate, Factors, SeenItems
+from recscale_dask.outputs import written_folder
+from recscale_dask.remote import is_url, local_copy
 
 FORMAT = 2
 """The newest format; models without an item operator are written in format 1, which earlier versions read too."""
 
-_MODEL = FolderKind(
+MODEL = FolderKind(
     noun="model",
     format=FORMAT,
     given_by="Give the folder that `recscale fit --out` or `model.save` wrote.",
     again="Fit and save it again.",
     error=ModelFormatError,
 )
+"""What the folder of a model is."""
+
 _OPERATOR = "operator_"  # of names of files
 _TRAINING = "training_"  # of names of files; models that were saved before there were any hold none
 
 
 def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a model to a folder that appears whole or not at all.
+    """Write a model to a folder, at a path or URL, that appears whole or not at all.
 
     Raises
     ------
     OutputError
         If the path exists (and `overwrite` is false), is something else than a model, or cannot be written.
     """
-    folder = Path(path)
-    if overwrite and folder.exists() and not _MODEL.is_at(folder):
-        raise OutputError(f"{folder} exists and is not a model, so it is not overwritten. Choose another path.")
     arrays: dict[str, Any] = {
         "user_factors": model.user_factors,
         "item_factors": model.item_factors,
@@ -61,7 +61,7 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         arrays |= {f"{_OPERATOR}{name}": array for name, array in model.item_operator.arrays().items()}
     if model.certificate is not None:
         arrays["residuals"] = model.certificate.residuals
-    with written_beside(path, overwrite=overwrite) as folder:
+    with written_folder(MODEL, path, overwrite=overwrite) as folder:
         folder.mkdir()
         for name, array in arrays.items():
             _write_array(folder / f"{name}.npy", array)
@@ -80,8 +80,8 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
             **({} if model.item_operator is None else {"item_operator": model.item_operator.settings()}),
             "files": {each.name: file_entry(each) for each in sorted(folder.iterdir())},
         }
-        plain = replace(_MODEL, format=1)
-        (plain if model.item_operator is None else _MODEL).write(folder, fields)
+        plain = replace(MODEL, format=1)
+        (plain if model.item_operator is None else MODEL).write(folder, fields)
 
 
 def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Factors, *, verify: bool = True) -> Factors:
@@ -89,8 +89,8 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
 
     Parameters
     ----------
-    path : path
-        A folder that `save_model` wrote.
+    path : path or URL
+        A folder that `save_model` wrote; one at a URL is copied to this machine first, until the process ends.
     make : callable
         Class of the result.
     verify : bool
@@ -101,10 +101,10 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
     ModelFormatError
         If the folder is missing, no model, truncated, altered, or of a newer format.
     """
-    folder = Path(path)
-    manifest = _MODEL.read(folder)
+    manifest = MODEL.read(path)
+    folder = _copied(os.fspath(path), manifest) if is_url(path) else Path(path)
     for name, entry in manifest["files"].items():
-        _MODEL.check_file(folder / name, entry, verify=verify)
+        MODEL.check_file(folder / name, entry, verify=verify)
 
     def array(name: str) -> Any:
         return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -170,9 +170,16 @@ class ModelFiles:
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
                 "driver read it themselves: load it from a folder that all of them see."
             )
-        if _MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
+        if MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
         return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
+
+
+def _copied(url: str, manifest: dict[str, Any]) -> Path:
+    """Return the folder of this machine's copy of the model at a URL."""
+    names = [*manifest["files"], MANIFEST]
+    copies = [local_copy(f"{url.rstrip('/')}/{name}", manifest["sha256"], ModelFormatError) for name in names]
+    return copies[-1].parent
 
 
 def _write_array(path: Path, array: Any) -> None:

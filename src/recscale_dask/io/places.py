@@ -11,6 +11,13 @@ from typing import Any
 
 from recscale_dask.errors import DataError
 from recscale_dask.io.frames import Columns, Found
+from recscale_dask.manifest import MANIFEST, noun_of
+from recscale_dask.remote import reaching
+
+_INSTEAD = {
+    "store": "Open it with UserItemMatrix.open, or give it to what takes a store, such as `recscale fit`.",
+    "model": "Give the data that it was fitted to, or new ones; a model is for `recscale recommend` and `evaluate`.",
+}  # what to do where a folder of ours is given in the place of data files
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,13 @@ def _expand(place: str) -> list[File]:
 
     if not place:
         raise DataError("an empty path holds no interactions; name a file.")
-    try:
+    with reaching(place, DataError):
         system, path = fsspec.core.url_to_fs(place)
         if system.exists(path):
             paths = _contents(system, path)
         else:
             matches = sorted(system.glob(path)) if re.search(r"[*?\[]", path) else []
             paths = [found for match in matches for found in _contents(system, match)]
-    except (ValueError, ImportError, OSError) as problem:
-        raise DataError(f"cannot look for {place!r}: {problem}.") from problem
     if not paths and system.isdir(path):
         raise DataError(f"the folder {place!r} has no files in it (names that begin with a dot or '_' do not count).")
     if not paths:
@@ -85,6 +90,12 @@ def _expand(place: str) -> list[File]:
 def _contents(system: Any, path: str) -> list[str]:
     if not system.isdir(path):
         return [path]
+    try:
+        noun = noun_of(system.cat_file(f"{path.rstrip('/')}/{MANIFEST}"))
+    except OSError:
+        noun = None
+    if noun is not None:
+        raise DataError(f"{path} is a {noun}, and no data. {_INSTEAD.get(noun, 'Give the data files.')}")
     inside = {each: each[len(path.rstrip("/")) + 1 :] for each in system.find(path)}
     return sorted(each for each, name in inside.items() if not re.search(r"(^|/)[._]", name))
 

@@ -14,6 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recscale_dask.errors import OutputError
+from recscale_dask.remote import is_object_store, reaching, reason_of
 
 _UNFINISHED = ".writing"  # with a dot before the name, for which readers of data sets pass over it
 
@@ -38,10 +39,8 @@ class Folder:
         OutputError
             If nothing here writes to such a URL.
         """
-        try:
+        with reaching(place, OutputError, "write"):
             return cls(*fsspec.core.url_to_fs(os.fspath(place)))
-        except (ValueError, ImportError, OSError) as problem:
-            raise OutputError(f"cannot write to {place}: {problem}") from problem
 
     @property
     def local(self) -> bool:
@@ -62,8 +61,9 @@ class Folder:
         parent = Path(self.path).parent
         if self.local and not parent.is_dir():
             raise OutputError(f"cannot write {self}: there is no folder {parent}. Create it first.")
-        with self.writing():
-            self.system.makedirs(self.path, exist_ok=True)
+        if not is_object_store(self.system):
+            with self.writing():
+                self.system.makedirs(self.path, exist_ok=True)
 
     def names(self) -> set[str]:
         """Return the names of the finished files; empty if there is no folder."""
@@ -97,14 +97,20 @@ class Folder:
                 file.write(content)
             move = os.replace if self.local else self.system.mv  # fsspec's own for disks copies if it cannot rename
             move(beside, self._inside(name))
-        except BaseException:
-            with suppress(OSError):
+        except BaseException as problem:
+            with suppress(Exception):
                 self.system.rm_file(beside)
-            raise
+            if isinstance(problem, OSError) or not isinstance(problem, Exception):
+                raise
+            raise OSError(reason_of(problem)) from problem  # what botocore and its like raises
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Turn the error of a file system into an `OutputError`."""
+        if not self.local:
+            with reaching(self, OutputError, "write"):
+                yield
+            return
         try:
             yield
         except OSError as error:
@@ -122,9 +128,9 @@ class Folder:
 
     def _all_names(self) -> list[str]:
         self.system.invalidate_cache(self.path)
-        if self.system.isfile(self.path):
-            raise OutputError(f"cannot write {self}: it is a file. Choose another path.")
         with self.writing(), suppress(FileNotFoundError, NotADirectoryError):
+            if self.system.isfile(self.path):
+                raise OutputError(f"cannot write {self}: it is a file. Choose another path.")
             return [str(each).rstrip("/").rpartition("/")[2] for each in self.system.ls(self.path, detail=False)]
         return []
 

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recscale_dask.atomic import written_beside
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.model import Factors
+from recscale_dask.outputs import written_file
 from recscale_dask.scoring.dataset import DataSet, part_name, schema
 from recscale_dask.scoring.folder import Folder
 from recscale_dask.scoring.recommend import (
@@ -61,7 +61,7 @@ def recommend_file(
     """
     rows = 0
     with (
-        written_beside(path, overwrite=overwrite) as beside,
+        written_file(path, overwrite=overwrite) as beside,
         pq.ParquetWriter(beside, schema(model), **PARQUET) as writer,
     ):
         for table in tables(model, wanted, executor, observer=observer):

@@ -19,6 +19,7 @@ from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.portable import add, single_threaded_blas
 from recscale_dask.linalg import kernels
 from recscale_dask.linalg.tall import tall_algebra
+from recscale_dask.remote import is_url
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.rates import NOMINAL, Rates
 from recscale_dask.types import Recipe
@@ -95,7 +96,7 @@ def _dense_rate(width: int) -> float:
 
 def _disk_rate(source: Recipe[Block]) -> float:
     """Return the bytes a second that come from the disk of a store; of other matrices the constant."""
-    if not isinstance(source, StoredBlock) or "://" in source.place or not hasattr(os, "posix_fadvise"):
+    if not isinstance(source, StoredBlock) or is_url(source.place) or not hasattr(os, "posix_fadvise"):
         return NOMINAL.disk
     path = Path(source.place)
     with suppress(OSError), path.open("rb", buffering=0) as file:
