@@ -19,7 +19,7 @@ from recscale_dask.errors import (
     OptionError,
     UnknownNameError,
 )
-from recscale_dask.execution.events import BlockDone, IngestStep, RunFinished, RunStarted, SolverStep
+from recscale_dask.execution.events import BlockDone, ExecutorChosen, IngestStep, RunFinished, RunStarted, SolverStep
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.specs import hookimpl
 
@@ -235,7 +235,7 @@ def test_errors_of_the_users_own_callable_are_not_hidden():
 
 
 def test_every_event_has_a_hook():
-    assert set(observing._HOOKS) == {RunStarted, BlockDone, RunFinished, SolverStep, IngestStep}
+    assert set(observing._HOOKS) == {ExecutorChosen, RunStarted, BlockDone, RunFinished, SolverStep, IngestStep}
 
 
 def test_names_that_are_built_in_are_listed_and_usable():

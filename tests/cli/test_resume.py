@@ -81,7 +81,7 @@ def test_control_c_stops_within_seconds_and_says_how_to_go_on(store, tmp_path, e
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - start < 15
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert out == ""
     assert err.startswith("error: interrupted; the state after the last pass is in")
     assert "--resume" in err
@@ -95,6 +95,13 @@ def test_resume_without_a_folder_is_wrong_usage(store, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "--checkpoint" in err
+
+
+def test_resume_without_a_state_says_that_the_fit_begins_at_the_start(recscale, data, tmp_path):
+    options = ("--rank", 3, "--checkpoint", tmp_path / "state", "--resume")
+    ran = recscale("fit", data / "train.csv", "--out", tmp_path / "model", *options)
+    assert ran.code == 0
+    assert ran.err == f"note: there is no state in {tmp_path / 'state'} yet; the fit begins at the start.\n"
 
 
 def test_a_state_that_is_there_needs_resume(store, tmp_path):

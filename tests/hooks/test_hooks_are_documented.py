@@ -37,7 +37,9 @@ def test_hook_is_implemented_by_a_plugin_of_these_tests(name: str) -> None:
     assert any(f"def {name}(" in source for source in sources)
 
 
-@pytest.mark.parametrize("record", ["ExecutorSpec", "SolverSpec", "ReaderSpec", "MetricSpec", "ExecutorRequest"])
+@pytest.mark.parametrize(
+    "record", ["ExecutorSpec", "SolverSpec", "ReaderSpec", "MetricSpec", "ExecutorRequest", "ExecutorChoice"]
+)
 def test_record_is_documented_with_all_its_fields(record: str) -> None:
     section = (ROOT / "docs/plugins/hooks.md").read_text().partition("# Records")[2]
     assert f"`{record}`" in section

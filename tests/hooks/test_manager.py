@@ -162,18 +162,18 @@ def test_listing_says_what_is_missing(manage: Manage) -> None:
 
 def test_choice_of_a_plugin_wins_over_the_built_in_one(manage: Manage) -> None:
     manager = manage("stored-v1", "chooser")
-    assert manager.choose_executor(request("score")) == "stored"
-    assert manager.choose_executor(request("fit")) == "serial"
+    assert manager.choose_executor(request("score")).name == "stored"
+    assert manager.choose_executor(request("fit")).name == "serial"
 
 
 def test_built_in_choice_is_serial_for_little_and_threads_for_much(manage: Manage) -> None:
     manager = manage()
-    assert manager.choose_executor(request(n_stored=1000)) == "serial"
-    assert manager.choose_executor(request(n_stored=10**8)) == "threads"
+    assert manager.choose_executor(request(n_stored=1000)).name == "serial"
+    assert manager.choose_executor(request(n_stored=10**8)).name == "threads"
 
 
 def test_plugin_that_fails_to_choose_is_told_and_passed_over(manage: Manage) -> None:
     manager = manage("bad-chooser")
-    assert manager.choose_executor(request()) == "serial"
-    assert manager.choose_executor(request()) == "serial"
+    assert manager.choose_executor(request()).name == "serial"
+    assert manager.choose_executor(request()).name == "serial"
     assert [broken.reason for broken in manager.broken] == ["RuntimeError: cannot choose"]

@@ -50,8 +50,8 @@ class Check:
 
 def examine() -> list[Check]:
     """Return all checks; none of them raises, and none imports distributed or pyspark."""
-    core = (check_python, check_packages, check_blas, check_numba, check_room)
-    extra = (check_java, check_spark, check_plugins)
+    core = (check_python, check_packages, check_dask, check_blas, check_numba, check_room)
+    extra = (check_remote, check_java, check_spark, check_plugins)
     return [check for look in (*core, *extra) for check in _guarded(look, needed=look in core)]
 
 
@@ -65,6 +65,21 @@ def check_packages() -> Iterator[Check]:
     """Look at the packages that recscale-dask requires."""
     yield Check(_PACKAGE, True, importlib.metadata.version(_PACKAGE), needed=True)
     yield from _requirements(_PACKAGE, needed=True)
+
+
+def check_dask() -> Iterator[Check]:
+    """Look whether Dask and its scheduler are of one version."""
+    found = {name: importlib.metadata.version(name) for name in ("dask", "distributed")}
+    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    yield _check("Dask", len(set(found.values())) == 1, text, "They have to be equal: pip install -U dask distributed")
+
+
+def check_remote() -> Iterator[Check]:
+    """Look whether URLs of S3 can be reached from here."""
+    if not _installed("s3fs"):
+        yield Check("s3:// URLs", True, "not to be had, as s3fs is not installed: pip install 'recscale-dask[s3]'")
+        return
+    yield from _requirements("s3fs", needed=False, only="fsspec")
 
 
 def check_blas() -> Iterator[Check]:
@@ -122,7 +137,9 @@ def check_spark() -> Iterator[Check]:
         return
     yield from _requirements(_SPARK, needed=False)
     python = os.environ.get("PYSPARK_PYTHON")
-    if python:
+    if not python:
+        yield Check("Python of Spark's workers", True, f"{sys.executable}, on this machine (PYSPARK_PYTHON is not set)")
+    else:
         ask = [python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
         told = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
         ours = "{}.{}".format(*sys.version_info)
@@ -132,7 +149,7 @@ def check_spark() -> Iterator[Check]:
 
 def check_plugins() -> Iterator[Check]:
     """Look at executors, and at plugins that do not load."""
-    from recscale_dask.api.plugins import list_broken, list_executors
+    from recscale_dask.api.plugins import list_broken, list_executors, list_remarks
 
     for each in list_executors():
         needed = each.package == _PACKAGE
@@ -140,6 +157,25 @@ def check_plugins() -> Iterator[Check]:
         yield _check(f"executor {each.name}", each.available, found, f"See the documentation of {each.package}", needed)
     for plugin in list_broken():
         yield Check(f"plugin {plugin.name}", False, plugin.reason, "Upgrade or uninstall the package that brings it")
+    for plugin in list_remarks():
+        yield Check(f"plugin {plugin.name}", False, f"works, but {plugin.reason}", "Tell the authors of its package")
+
+
+def measure() -> Iterator[Check]:
+    """Yield what each executor that works here does in about two seconds, as a check; opens all of them.
+
+    One whose products are not, bit for bit, those of `serial` is not as it should be.
+    """
+    from recscale_dask.api.measuring import measure_executors
+    from recscale_dask.api.plugins import list_executors
+
+    expected = ""
+    for found in measure_executors([each.name for each in list_executors() if each.available]):
+        expected = expected or found.sha256
+        same = not found.sha256 or found.sha256 == expected
+        text = str(found) if same else f"{found}; its product differs from that of the executors before it"
+        fix = "Look at what it says" if found.problem else "Report this to the authors of that executor"
+        yield _check(f"speed of {found.executor}", same and not found.problem, text, fix)
 
 
 def _guarded(look: Callable[[], Iterator[Check]], *, needed: bool) -> Iterator[Check]:
@@ -160,12 +196,12 @@ def _installed(package: str) -> bool:
     return next(iter(importlib.metadata.distributions(name=package)), None) is not None
 
 
-def _requirements(package: str, *, needed: bool) -> Iterator[Check]:
-    """Yield a check of each requirement of an installed package, without its extras."""
+def _requirements(package: str, *, needed: bool, only: str = "") -> Iterator[Check]:
+    """Yield a check of each requirement of an installed package, without its extras; or of one of them."""
     for text in importlib.metadata.requires(package) or ():
         wanted = Requirement(text)
         applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if not applies:
+        if not applies or (only and wanted.name != only):
             continue
         name = wanted.name if needed else f"{wanted.name}, for {package}"
         fix = f"{package} needs {wanted.name}{wanted.specifier}: pip install '{wanted.name}{wanted.specifier}'"

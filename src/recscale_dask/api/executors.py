@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.errors import OptionError, PluginError
 from recscale_dask.execution.contract import CONTRACT, Executor
-from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.hooks.specs import ExecutorChoice, ExecutorRequest
 
 
 def open_executor(name: str, **options: Any) -> Executor:
@@ -53,14 +53,30 @@ def open_executor(name: str, **options: Any) -> Executor:
     return executor
 
 
+Chosen: TypeAlias = str | Executor | ExecutorChoice
+"""An executor that is named, open, or was chosen for a call that names none."""
+
+
+def chosen_executor(executor: str | Executor | None, request: ExecutorRequest) -> Chosen:
+    """Return the executor that a call names or is given, or the one that plugins choose for it."""
+    return plugin_manager().choose_executor(request) if executor is None else executor
+
+
+def reason_for(executor: Chosen) -> str:
+    """Return why a call runs on an executor, as the end of a sentence."""
+    return executor.reason if isinstance(executor, ExecutorChoice) else "it was asked for"
+
+
 @contextmanager
-def executor_for(executor: str | Executor | None, request: ExecutorRequest) -> Iterator[Executor]:
-    """Yield the executor that a call names, is given open, or leaves to the plugins to choose."""
+def executor_for(executor: Chosen) -> Iterator[Executor]:
+    """Yield the executor that a call names, is given open, or that was chosen for it."""
     if isinstance(executor, Executor):
         yield executor
         return
-    if executor is None:
-        executor = plugin_manager().choose_executor(request)
+    if isinstance(executor, ExecutorChoice):
+        with open_executor(executor.name, **executor.options) as opened:
+            yield opened
+        return
     if not isinstance(executor, str):
         raise OptionError(
             f"executor must be a name, an open Executor or None; got {type(executor).__name__}. "

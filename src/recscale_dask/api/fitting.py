@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.executors import Chosen, chosen_executor, reason_for
 from recscale_dask.api.factor_model import FactorModel, load_model
 from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
@@ -143,7 +144,8 @@ def factorize(
         raise OptionError(f"solver {solver!r} keeps no state to go on from. Leave checkpoint (--checkpoint) out.")
     if resume and checkpoint is None:
         raise OptionError("resume=True needs the folder of the fit that was stopped: pass checkpoint= (--checkpoint)")
-    with session(executor, _request(problem), progress) as (opened, observer):
+    chosen = _chosen(executor, solver, configured, problem, memory_limit)
+    with session(chosen, _request(problem), progress) as (opened, observer):
         Planner.of(solver, configured, problem, opened, memory_limit).refuse(
             None if resume else checkpoint  # a state that is there has its room already
         )
@@ -156,6 +158,7 @@ def factorize(
         "options": {**named, **options},
         "seed": seed,
         "executor": executor_name,
+        "executor_reason": reason_for(chosen),
         "versions": _versions(),
         "fit_seconds": time.perf_counter() - start,
         "warm_start": earlier and earlier.factors_sha256(),
@@ -215,9 +218,11 @@ def plan(
         seed=seed,
     )
     configured = _configured(solver, options, problem)
-    with session(executor, _request(problem), False) as (opened, _):
+    chosen = _chosen(executor, solver, configured, problem, memory_limit)
+    with session(chosen, _request(problem), False) as (opened, _):
         planner = Planner.of(solver, configured, problem, opened, memory_limit)
-        return dataclasses.replace(planner, rates=machine_rates(problem)).plan()
+        forecast = dataclasses.replace(planner, rates=machine_rates(problem)).plan()
+        return dataclasses.replace(forecast, executor_reason=reason_for(chosen))
 
 
 def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
@@ -234,6 +239,17 @@ def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
         raise OptionError(f"solver {name!r} does not start from an earlier model. Leave warm_start out.")
     configured.check(problem)
     return configured
+
+
+def _chosen(
+    executor: str | Executor | None, name: str, solver: Solver, problem: Problem, memory_limit: int | str | None
+) -> Chosen:
+    """Return the executor of a fit: that which the call names, or one that is chosen by what the fit would take."""
+    if executor is not None:
+        return executor
+    plan = Planner.on_threads(name, solver, problem, memory_limit).bare()
+    request = dataclasses.replace(_request(problem), bytes_needed=plan.most_bytes, bytes_free=plan.memory_limit)
+    return chosen_executor(None, request)
 
 
 def _request(problem: Problem) -> ExecutorRequest:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.execution.events import BlockDone, Event, IngestStep, Observer, RunFinished, RunStarted, SolverStep
+from recscale_dask.execution.events import (
+    BlockDone,
+    Event,
+    ExecutorChosen,
+    IngestStep,
+    Observer,
+    RunFinished,
+    RunStarted,
+    SolverStep,
+)
 
 _HOOKS: dict[type[Any], str] = {
+    ExecutorChosen: "recscale_executor_chosen",
     RunStarted: "recscale_run_started",
     BlockDone: "recscale_block_done",
     RunFinished: "recscale_run_finished",
@@ -20,9 +30,16 @@ _HOOKS: dict[type[Any], str] = {
 }
 
 
-def plugin_observer() -> Observer:
-    """Return an observer that calls the plugins' hooks; one that raises is warned about and dropped."""
+def plugin_observer(*more: object) -> Observer:
+    """Return an observer that calls the hooks of plugins, and of more objects that have some of them as methods.
+
+    One that raises is warned about, and dropped.
+    """
     observers = {hook: plugin_manager().observers(hook) for hook in _HOOKS.values()}
+    for each in more:
+        for hook in _HOOKS.values():
+            if hasattr(each, hook):
+                observers[hook].append((type(each).__name__, getattr(each, hook)))
     dropped: set[str] = set()
 
     def observe(event: Event) -> None:
@@ -53,21 +70,20 @@ def observing(progress: bool | Observer | None) -> Iterator[Observer]:
         True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
         every event.
     """
-    plugins = plugin_observer()
     if progress is None:
         progress = sys.stderr.isatty()
     if progress is False:
-        yield plugins
+        yield plugin_observer()
     elif callable(progress):
-        yield _both(plugins, progress)
+        yield _both(plugin_observer(), progress)
     else:
         from recscale_dask.api.progress import progress_bar
 
         with progress_bar() as bar:
-            yield _both(plugins, bar)
+            yield plugin_observer(bar)
 
 
-def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Observer:
+def _both(first: Observer, second: Observer) -> Observer:
     def observe(event: Event) -> None:
         first(event)
         second(event)

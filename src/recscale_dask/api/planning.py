@@ -11,6 +11,7 @@ from recscale_dask.api.job_plan import free_disk
 from recscale_dask.api.staged_plan import PROCESS_BYTES, WORKER_BYTES, StagedPlan
 from recscale_dask.errors import MemoryLimitError, OutputError
 from recscale_dask.execution.contract import Capabilities, Executor
+from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.memory import byte_count, byte_text, usable_memory
 from recscale_dask.solvers.base import Problem, Solver
 from recscale_dask.solvers.forecast import Forecast, Workers
@@ -36,7 +37,8 @@ class Plan(StagedPlan):
         Of the matrix.
     stored : bool
         Whether the matrix is read from a store in each pass, instead of being in memory.
-    executor : str
+    executor, executor_reason : str
+        Where it would run, and why there.
     method : mapping
         How the solver goes about it; for an SVD the fields of `recscale_dask.solvers.svd_plan.SVDPlan`.
     model_bytes, temporary_bytes, checkpoint_bytes : int
@@ -59,6 +61,7 @@ class Plan(StagedPlan):
     temporary_bytes: int
     checkpoint_bytes: int
     advice: tuple[str, ...] = ()
+    executor_reason: str = ""
 
     @property
     def verdict(self) -> str:
@@ -99,6 +102,7 @@ class Plan(StagedPlan):
             "blocks": self.n_blocks,
             "stored": self.stored,
             "executor": self.executor,
+            "executor_reason": self.executor_reason,
             "workers": self.n_workers,
             "method": dict(self.method),
             "passes": self.passes,
@@ -141,6 +145,7 @@ class Plan(StagedPlan):
         yield (
             f"{self.solver}, rank {self.rank}, of {self.n_users:,} users x {self.n_items:,} items with "
             f"{self.n_stored:,} values {where}, {self.n_blocks} blocks; {self.executor}, {self.n_workers} workers"
+            + (f" ({self.executor_reason})" if self.executor_reason else "")
         )
         if self.method:
             yield ", ".join(f"{name} {value}" for name, value in self.method.items() if name != "seconds")
@@ -201,9 +206,16 @@ class Planner:
         limit = None if memory_limit is None else byte_count(memory_limit)
         return cls(name, solver, problem, Workers.of(executor), limit)
 
+    @classmethod
+    def on_threads(cls, name: str, solver: Solver, problem: Problem, memory_limit: Any) -> Planner:
+        """Return the planner of a fit on the threads of this process, as `of` does of an executor that is open."""
+        limit = None if memory_limit is None else byte_count(memory_limit)
+        threads = Workers(name="threads", parallelism=cpu_count(), capabilities=Capabilities())
+        return cls(name, solver, problem, threads, limit)
+
     def plan(self) -> Plan:
         """Return the plan, with advice if it does not fit."""
-        plan = self._bare()
+        plan = self.bare()
         return plan if plan.fits else self._with_advice(plan)
 
     def refuse(self, checkpoint: str | os.PathLike[str] | None = None) -> None:
@@ -212,7 +224,7 @@ class Planner:
         Within a limit that was given the forecast has to be; within the memory of this machine three quarters of it,
         as the forecast may be off by a quarter.
         """
-        plan = self._bare()
+        plan = self.bare()
         if checkpoint is not None and plan.checkpoint_bytes > (free := free_disk(checkpoint)):
             raise OutputError(
                 f"checkpoints of this fit take about {byte_text(plan.checkpoint_bytes)} on the disk, and "
@@ -223,7 +235,8 @@ class Planner:
         if not plan.fits and plan.most_bytes * share > plan.memory_limit:
             raise MemoryLimitError(self._with_advice(plan).verdict)
 
-    def _bare(self) -> Plan:
+    def bare(self) -> Plan:
+        """Return the plan without advice."""
         problem, workers = self.problem, self.workers
         forecast: Forecast = self.solver.forecast(problem, workers, self.rates)
         n_users, n_items = problem.matrix.shape
@@ -257,11 +270,11 @@ class Planner:
         """Yield changes that fit, each by itself; the least ones first."""
         fixed = replace(self, memory_limit=plan.memory_limit)
         for text, solver in self.solver.lighter(self.problem):
-            if replace(fixed, solver=solver)._bare().fits:
+            if replace(fixed, solver=solver).bare().fits:
                 yield text
                 break
         for rank in range(self.problem.rank - 1, 0, -1):
-            if replace(fixed, problem=replace(self.problem, rank=rank))._bare().fits:
+            if replace(fixed, problem=replace(self.problem, rank=rank)).bare().fits:
                 yield f"rank={rank}"
                 break
         yield from fixed._other_workers()
@@ -274,14 +287,14 @@ class Planner:
         workers = self.workers
         if workers.here and workers.name in _OWN_WORKERS:
             for count in range(workers.parallelism - 1, 0, -1):
-                if replace(self, workers=replace(workers, parallelism=count))._bare().fits:
+                if replace(self, workers=replace(workers, parallelism=count)).bare().fits:
                     yield f"n_workers={count} for executor {workers.name!r}"
                     break
         if workers.capabilities.isolated and workers.here:
             threads = Workers(name="threads", parallelism=workers.parallelism, capabilities=Capabilities())
-            if replace(self, workers=threads)._bare().fits:
+            if replace(self, workers=threads).bare().fits:
                 yield "executor='threads'"
 
     def _from_store(self) -> Plan:
         matrix = replace(self.problem.matrix, store="store")
-        return replace(self, problem=replace(self.problem, matrix=matrix))._bare()
+        return replace(self, problem=replace(self.problem, matrix=matrix)).bare()

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from recscale_dask.api import run_log
 from recscale_dask.hooks.manager import Broken, PluginManager
 
 
 @lru_cache(maxsize=1)
 def plugin_manager() -> PluginManager:
-    """Return the manager with all installed plugins, loaded on first use."""
-    return PluginManager()
+    """Return the manager with all installed plugins and the log, loaded on first use."""
+    manager = PluginManager()
+    manager.register(run_log, name="recscale_dask log", package="recscale-dask")
+    return manager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,11 @@ def list_solvers() -> list[Listing]:
 def list_metrics() -> list[Listing]:
     """Return all metrics with their health."""
     return _list("metrics")
+
+
+def list_remarks() -> list[Broken]:
+    """Return the plugins that work, but do what they should not, such as printing."""
+    return plugin_manager().remarks
 
 
 def list_broken() -> list[Broken]:

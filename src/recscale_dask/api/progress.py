@@ -1,4 +1,4 @@
-"""A progress bar on stderr, fed by the events of runs and solvers."""
+"""A progress bar on stderr: an observer with the hooks that any plugin may have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from recscale_dask.execution.events import BlockDone, Event, IngestStep, Observer, RunFinished, RunStarted, SolverStep
+from recscale_dask.execution.events import BlockDone, IngestStep, RunFinished, RunStarted, SolverStep
 
 
 def _share(event: SolverStep) -> float:
@@ -33,9 +33,48 @@ class _Stage:
         return f"{rows:,} rows" + (f", {rows / seconds:,.0f} a second" if seconds > 1 else "")
 
 
+class ProgressBar:
+    """Hooks that draw: a bar of falling residuals while fitting, of rows while ingesting, of blocks otherwise."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._fit: TaskID | None = None
+        self._stage: _Stage | None = None
+        self._run: TaskID | None = None
+
+    def recscale_solver_step(self, event: SolverStep) -> None:
+        """Draw how far residuals have fallen."""
+        if self._fit is None:
+            self._fit = self._progress.add_task(event.solver, total=event.wanted, note="")
+        note = f"pass {event.passes}, residual {event.residual:.1e} of {event.goal:.1e}"
+        self._progress.update(self._fit, completed=event.wanted * _share(event), note=note)
+
+    def recscale_ingest_step(self, event: IngestStep) -> None:
+        """Draw the rows of each stage."""
+        if self._stage is None or self._stage.name != event.stage:
+            self._stage = _Stage(event.stage, self._progress.add_task(event.stage, total=event.total, note=""))
+        note = self._stage.rate(event.rows)
+        self._progress.update(self._stage.task, completed=event.rows, total=event.total, note=note)
+
+    def recscale_run_started(self, event: RunStarted) -> None:
+        """Begin a bar of blocks."""
+        self._run = self._progress.add_task(event.label, total=event.n_blocks, note=event.executor)
+
+    def recscale_block_done(self, event: BlockDone) -> None:
+        """Draw one more block."""
+        if self._run is not None:
+            self._progress.advance(self._run)
+
+    def recscale_run_finished(self, event: RunFinished) -> None:
+        """Take the bar of blocks away."""
+        if self._run is not None:
+            self._progress.remove_task(self._run)
+            self._run = None
+
+
 @contextmanager
-def progress_bar() -> Iterator[Observer]:
-    """Yield an observer that draws: a bar of falling residuals while fitting, of blocks otherwise."""
+def progress_bar() -> Iterator[ProgressBar]:
+    """Yield a bar on stderr, which goes away in the end."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -43,27 +82,4 @@ def progress_bar() -> Iterator[Observer]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
-        fit: TaskID | None = None
-        stage: _Stage | None = None
-        run: TaskID | None = None
-
-        def observe(event: Event) -> None:
-            nonlocal fit, run, stage
-            if isinstance(event, SolverStep):
-                if fit is None:
-                    fit = progress.add_task(event.solver, total=event.wanted, note="")
-                note = f"pass {event.passes}, residual {event.residual:.1e} of {event.goal:.1e}"
-                progress.update(fit, completed=event.wanted * _share(event), note=note)
-            elif isinstance(event, IngestStep):
-                if stage is None or stage.name != event.stage:
-                    stage = _Stage(event.stage, progress.add_task(event.stage, total=event.total, note=""))
-                progress.update(stage.task, completed=event.rows, total=event.total, note=stage.rate(event.rows))
-            elif isinstance(event, RunStarted):
-                run = progress.add_task(event.label, total=event.n_blocks, note=event.executor)
-            elif isinstance(event, BlockDone) and run is not None:
-                progress.advance(run)
-            elif isinstance(event, RunFinished) and run is not None:
-                progress.remove_task(run)
-                run = None
-
-        yield observe
+        yield ProgressBar(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -10,11 +11,22 @@ from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
 
 
-def doctor(as_json: options.Json = False) -> None:
-    """Check this installation; exits with 1 if something that everybody needs is broken."""
-    from recscale_dask.api.doctor import examine
+def doctor(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also open each executor and measure it, for two seconds and its start.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check this installation; exits with 1 if something that everybody needs is broken.
 
-    checks = examine()
+    With --measure each executor that works here is opened, sends a constant of 32 MiB to its workers and multiplies
+    sparse matrices for a second.
+    """
+    from recscale_dask.api import doctor
+
+    checks = doctor.examine()
+    if measure:
+        checks += doctor.measure()
     healthy = all(check.ok for check in checks if check.needed)
     if as_json:
         print_json({"ok": healthy, "checks": [asdict(check) for check in checks]})
@@ -28,6 +40,8 @@ def doctor(as_json: options.Json = False) -> None:
             mark = "[green]ok" if check.ok else "[red]broken" if check.needed else "[yellow]look"
             table.add_row(mark, check.name, escape(check.found if check.ok else f"{check.found}. {check.fix}"))
         Console().print(table)
+        if not measure:
+            typer.echo("How fast each executor is here: recscale doctor --measure")
     if not healthy:
         typer.echo("error: recscale cannot work here until what is broken above is mended.", err=True)
         raise typer.Exit(1)

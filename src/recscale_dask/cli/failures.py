@@ -14,7 +14,6 @@ from typer.core import TyperGroup
 from recscale_dask.cli.wording import in_options
 from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
 
-
 _INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C, signal 2, has ended
 
 

@@ -70,7 +70,10 @@ def fit(
     with _resumable(checkpoint), options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model
         from recscale_dask.api.fitting import clear_checkpoints, factorize
+        from recscale_dask.solvers.checkpoint import has_states
 
+        if resume and checkpoint is not None and not has_states(checkpoint):
+            typer.echo(f"note: there is no state in {checkpoint} yet; the fit begins at the start.", err=True)
         named["warm_start"] = warm_start and load_model(warm_start)
         with watch.timed("read"):
             matrix = reading.matrix(source, duplicates.value)
@@ -112,6 +115,7 @@ def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
         "n_items": len(model.items),
         "n_interactions": model.n_interactions,
         "executor": model.provenance["executor"],
+        "executor_reason": model.provenance["executor_reason"],
         "passes": certificate and certificate.passes,
         "seconds": watch.seconds,
         "peak_rss_bytes": peak_rss_bytes(),

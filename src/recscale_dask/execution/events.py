@@ -8,6 +8,14 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorChosen:
+    """A call that names no executor got one; `reason` says why, as the end of a sentence."""
+
+    executor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A run over blocks begins: one pass of a fit, or one scoring job."""
 
@@ -81,7 +89,7 @@ class IngestStep:
     total: int | None
 
 
-Event: TypeAlias = RunStarted | BlockDone | RunFinished | SolverStep | IngestStep
+Event: TypeAlias = ExecutorChosen | RunStarted | BlockDone | RunFinished | SolverStep | IngestStep
 Observer: TypeAlias = Callable[[Event], None]
 
 

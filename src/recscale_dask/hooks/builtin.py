@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from recscale_dask.hooks.specs import ExecutorRequest, ExecutorSpec, MetricSpec, SolverSpec, hookimpl
+import sys
+from typing import Any
 
-_SMALL = 1 << 23  # stored values times rank below which threads cost more than they bring
+from recscale_dask.hooks.specs import ExecutorChoice, ExecutorRequest, ExecutorSpec, MetricSpec, SolverSpec, hookimpl
 
 
 @hookimpl
@@ -98,6 +99,26 @@ def recscale_register_metrics() -> list[MetricSpec]:
 
 
 @hookimpl(trylast=True)
-def recscale_choose_executor(request: ExecutorRequest) -> str | None:
-    """Choose serial for what is done in a blink, threads for the rest."""
-    return "serial" if request.n_stored * request.rank < _SMALL else "threads"
+def recscale_choose_executor(request: ExecutorRequest) -> ExecutorChoice:
+    """Choose serial for what is done in a blink, the Client that this process has, and threads for the rest."""
+    if request.is_small:
+        return ExecutorChoice(name="serial", reason="it is done in a blink")
+    client = _active_client()
+    if client is not None:
+        reason = f"this process has a Dask Client, of {client.scheduler.address}"
+        return ExecutorChoice(name="dask", reason=reason, options={"client": client})
+    if request.bytes_needed > request.bytes_free:
+        return ExecutorChoice(name="threads", reason="it may not fit in memory, and nothing here takes less of it")
+    return ExecutorChoice(name="threads", reason="it fits in the memory of this machine")
+
+
+def _active_client() -> Any:
+    """Return the Dask Client that computes what this process gives to Dask; None without one. Imports nothing."""
+    client_module = sys.modules.get("distributed.client")
+    if client_module is None:
+        return None
+    try:
+        client = client_module.default_client()
+    except ValueError:  # there is none
+        return None
+    return client if client.status == "running" and not client.asynchronous else None

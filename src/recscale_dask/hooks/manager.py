@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from recscale_dask.hooks import builtin
 from recscale_dask.hooks.specs import (
     ENTRY_POINT_GROUP,
     PROJECT,
+    ExecutorChoice,
+    ExecutorRequest,
     ExecutorSpec,
     Hooks,
     MetricSpec,
@@ -32,6 +36,7 @@ _SPEC_TYPES: dict[str, type[Spec]] = {
     "metrics": MetricSpec,
 }
 CONTRACT = 1
+_OWN = "recscale-dask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +103,23 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(Hooks)
         self._broken: list[Broken] = []
+        self._remarks: list[Broken] = []
         self._packages: dict[str, str] = {}
-        self.register(builtin, name="recscale_dask builtin", package="recscale-dask")
+        self.register(builtin, name="recscale_dask builtin", package=_OWN)
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
         for entry_point in sorted(entry_points, key=lambda each: each.name):
             package = entry_point.dist.name if entry_point.dist is not None else ""
-            try:
-                plugin = entry_point.load()
-                self.register(plugin, name=entry_point.name, package=package)
-            except (Exception, SystemExit) as error:
-                self._broken.append(Broken(entry_point.name, f"{type(error).__name__}: {error}"))
+            # What a plugin prints would be in the midst of `--json`.
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                try:
+                    plugin = entry_point.load()
+                    self.register(plugin, name=entry_point.name, package=package)
+                except (Exception, SystemExit) as error:
+                    self._broken.append(Broken(entry_point.name, f"{type(error).__name__}: {error}"))
+            if printed.getvalue():
+                said = f"prints {printed.getvalue().strip()[:80]!r} when it is imported, which is kept off stdout"
+                self._remarks.append(Broken(entry_point.name, said))
         self._offers: dict[str, dict[str, Offer]] = {kind: self._collect(kind) for kind in _SPEC_TYPES}
 
     def register(self, plugin: Any, *, name: str, package: str = "") -> None:
@@ -176,6 +187,11 @@ class PluginManager:
         """Plugins and offers that cannot be used, with the reason for each."""
         return list(self._broken)
 
+    @property
+    def remarks(self) -> list[Broken]:
+        """Plugins that work, but do something that they should not."""
+        return list(self._remarks)
+
     def offers(self, kind: str) -> list[Offer]:
         """Return all usable offers of a kind: executors, solvers, readers or metrics."""
         return list(self._offers[kind].values())
@@ -195,7 +211,8 @@ class PluginManager:
         offer = self._offers[kind].get(name)
         for broken in self._broken:
             # A broken plugin of this name must not take down what another one offers under it.
-            if broken.name == name and (broken.kind == kind or offer is None):
+            # Nor one of the built-ins, whose names nobody can take.
+            if broken.name == name and (offer is None or (broken.kind == kind and offer.package != _OWN)):
                 raise PluginError(f"{kind[:-1]} {name!r} cannot be used: {broken.reason}")
         if offer is None:
             names = ", ".join(sorted(self._offers[kind]))
@@ -210,15 +227,16 @@ class PluginManager:
                 f"{kind[:-1]} {name!r} does not import: {type(error).__name__}: {error}.{install}"
             ) from error
 
-    def choose_executor(self, request: Any) -> str:
-        """Return the name of the executor for a call that names none; the built-in answer if a plugin fails."""
+    def choose_executor(self, request: ExecutorRequest) -> ExecutorChoice:
+        """Return the executor for a call that names none; the built-in answer if a plugin fails."""
         try:
-            return str(self._pluggy.hook.recscale_choose_executor(request=request))
+            answer = self._pluggy.hook.recscale_choose_executor(request=request)
         except Exception as error:
             broken = Broken("recscale_choose_executor", f"{type(error).__name__}: {error}")
             if broken not in self._broken:
                 self._broken.append(broken)
-            return str(builtin.recscale_choose_executor(request))
+            return builtin.recscale_choose_executor(request)
+        return answer if isinstance(answer, ExecutorChoice) else ExecutorChoice(name=str(answer), reason="of a plugin")
 
     def observers(self, hook_name: str) -> list[tuple[str, Callable[..., None]]]:
         """Return the plugins that observe a hook, each with its function."""

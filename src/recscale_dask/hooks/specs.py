@@ -9,12 +9,15 @@ A plugin is a module (or object) under the entry-point group ``recscale_dask``::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pluggy
 
 PROJECT = "recscale_dask"
 ENTRY_POINT_GROUP = "recscale_dask"
+_SMALL = 1 << 23  # stored values times rank below which threads cost more than they bring
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -88,6 +91,10 @@ class ExecutorRequest:
         Sides and stored values of the matrix, or of the users to score.
     rank : int
         Number of factors.
+    bytes_needed : int
+        Memory that the plan forecasts on the threads of this process; 0 if there is no plan.
+    bytes_free : int
+        Memory that there is for it: a limit that was given, or what this machine has; 0 if there is no plan.
     """
 
     purpose: str
@@ -95,6 +102,32 @@ class ExecutorRequest:
     n_items: int
     n_stored: int
     rank: int
+    bytes_needed: int = 0
+    bytes_free: int = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is done in a blink, so that sending it anywhere costs more than doing it."""
+        return self.n_stored * self.rank < _SMALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorChoice:
+    """An executor for a call that names none.
+
+    Attributes
+    ----------
+    name : str
+        One of those that are registered.
+    reason : str
+        Why, as the end of a sentence; told in the log, in plans and in the provenance of models.
+    options : mapping
+        To open it with, such as ``{"client": client}``.
+    """
+
+    name: str
+    reason: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Hooks:
@@ -121,8 +154,12 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def recscale_choose_executor(self, request: ExecutorRequest) -> str | None:
-        """Return the name of the executor for a call that names none, or None to leave it to others."""
+    def recscale_choose_executor(self, request: ExecutorRequest) -> ExecutorChoice | str | None:
+        """Return the executor for a call that names none, or its name, or None to leave it to others."""
+
+    @hookspec
+    def recscale_executor_chosen(self, event: object) -> None:
+        """See a `recscale_dask.execution.events.ExecutorChosen`."""
 
     @hookspec
     def recscale_run_started(self, event: object) -> None:

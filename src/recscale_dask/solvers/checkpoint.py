@@ -47,6 +47,11 @@ class State:
     arrays: Mapping[str, Any]
 
 
+def has_states(folder: str | os.PathLike[str]) -> bool:
+    """Return whether there are states of a fit in a folder."""
+    return Path(folder).is_dir() and any(_NAME.match(each.name) for each in Path(folder).iterdir())
+
+
 class Checkpoints:
     """The states of one fit in a folder, of which the last two are kept.
 

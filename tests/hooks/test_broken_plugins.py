@@ -1,0 +1,56 @@
+"""Packages that do everything wrong, found as installed ones are: each is told by the doctor, and all else works."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).with_name("plugins")
+TOLD = {
+    "plugin future": "contract 2; this recscale_dask has contract 1",
+    "plugin import-error": "No module named 'module_that_is_not_there'",
+    "plugin misspelt": "which is no hook; did you mean",
+    "plugin stored": "is offered twice",
+    "plugin threads": "is offered twice",
+    "plugin prints": "prints 'welcome to plugin_prints' when it is imported",
+    "plugin system-exit": "no licence found",
+    "plugin hook-raises": "OSError: no connection",
+}
+
+
+def recscale(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from recscale_dask.cli.main import run; run()", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(PLUGINS)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.fixture(scope="module")
+def checks() -> dict[str, dict[str, object]]:
+    ran = recscale("doctor", "--json")
+    assert ran.returncode == 0, ran.stderr
+    return {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_doctor_tells_of_each(checks, name: str) -> None:
+    check = checks[name]
+    assert TOLD[name] in check["found"]
+    assert not check["ok"]
+    assert check["fix"]
+
+
+def test_the_built_ins_are_well(checks) -> None:
+    for name in ("serial", "threads", "processes", "dask"):
+        assert checks[f"executor {name}"]["ok"]
+    assert checks["executor loud"]["ok"]
+
+
+def test_a_fit_works_beside_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,item\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(35)))
+    out = tmp_path / "model"
+    ran = recscale("fit", tmp_path / "ratings.csv", "--out", out, "--rank", 2, "--executor", "threads", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["executor"] == "threads"
