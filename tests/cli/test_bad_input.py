@@ -60,7 +60,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
     [
         (("--rank", 0), "rank"),
         (("--rank", -3), "rank"),
-        (("--rank", 5), "Try rank=4"),
+        (("--rank", 5), "Try --rank 4"),
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
         (("--rank", 2, "--solver", "magic"), "there are: popularity, svd"),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
@@ -68,7 +68,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
         (
             ("--rank", 2, "--executor", "processes", "--option", "n_workers=two"),
-            "n_workers must be a whole number of at least 1; got n_workers='two'",
+            "n_workers must be a whole number of at least 1; got --option n_workers=two",
         ),
         (("--rank", 2, "--format", "xlsx"), "xlsx"),
     ],
