@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from recscale_dask.errors import OutputError, RecscaleError
 UNFINISHED = ".recscale-unfinished"
 """Name of the file that is in a folder at a URL while it is written: what a stopped upload left may be overwritten."""
 
+_PREFIX = "recscale-copies-"
+_YOUNG = 60.0  # seconds in which a folder that was made is certainly held
 _CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")  # of botocore
 _lock = threading.Lock()
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -168,17 +172,44 @@ def _make_parent(system: Any, path: str) -> None:
 
 
 def _copies() -> Path:
-    """Return the folder of this process for copies."""
+    """Return the folder of this process for copies; those that killed processes left are deleted."""
     with _lock:
         process = os.getpid()
         if process not in _folders:
-            _folders[process] = Path(tempfile.mkdtemp(prefix=f"recscale-copies-{process}-"))
-            atexit.register(_delete, process)
+            for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+                _delete_unless_held(left)
+            _folders[process] = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            _held(_folders[process])  # until the process ends, however it does
+            Finalize(None, _delete, (process,), exitpriority=0)
         return _folders[process]
 
 
+def _delete_unless_held(folder: Path) -> None:
+    with suppress(OSError):
+        if time.time() - folder.stat().st_mtime < _YOUNG:
+            return
+        file = _held(folder)
+        if file is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(file)
+
+
+def _held(folder: Path) -> int | None:
+    """Return the open lock of a folder, which nobody else has; None if a process that lives has it."""
+    try:
+        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file
+
+
 def _delete(process: int) -> None:
-    if process == os.getpid():
+    if process == os.getpid():  # and no child that was forked
         shutil.rmtree(_folders[process], ignore_errors=True)
 
 

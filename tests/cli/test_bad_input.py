@@ -60,7 +60,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
     [
         (("--rank", 0), "rank"),
         (("--rank", -3), "rank"),
-        (("--rank", 5), "Try rank=4"),
+        (("--rank", 5), "Try --rank 4"),
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
         (("--rank", 2, "--solver", "magic"), "there are: popularity, svd"),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
@@ -68,7 +68,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
         (
             ("--rank", 2, "--executor", "processes", "--option", "n_workers=two"),
-            "n_workers must be a whole number of at least 1; got n_workers='two'",
+            "n_workers must be a whole number of at least 1; got --option n_workers=two",
         ),
         (("--rank", 2, "--format", "xlsx"), "xlsx"),
     ],
@@ -172,3 +172,30 @@ def test_scheduler_address_that_nobody_answers_at_fails_within_seconds(recscale,
         said = failure(recscale("fit", ratings, "--out", tmp_path / "m", *options))
     assert address in said
     assert time.monotonic() - start < 30
+
+
+def test_a_store_or_a_model_in_the_place_of_data_is_told(recscale, ratings: Path, tmp_path: Path) -> None:
+    assert recscale("fit", ratings, "--rank", 2, "--out", tmp_path / "m").code == 0
+    assert "is a model, and no data" in failure(recscale("fit", tmp_path / "m", "--rank", 2, "--out", tmp_path / "n"))
+    assert recscale("ingest", ratings, "--out", tmp_path / "s").code == 0
+    split = ("split", tmp_path / "s", "--out-train", tmp_path / "a.csv", "--out-test", tmp_path / "b.csv")
+    assert "is a store, and no data" in failure(recscale(*split))
+
+
+def test_a_folder_that_is_something_else_is_told_without_numbers_of_the_system(recscale, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    said = failure(recscale("similar", tmp_path / "notes", "--item", 1))
+    assert "is not a model: it has no manifest.json" in said
+    assert "Errno" not in said
+
+
+def test_a_plan_of_an_ingest_looks_at_the_target_too(recscale, ratings: Path, tmp_path: Path) -> None:
+    assert recscale("ingest", ratings, "--out", tmp_path / "s").code == 0
+    assert "exists already" in failure(recscale("ingest", ratings, "--out", tmp_path / "s", "--plan"))
+    assert recscale("ingest", ratings, "--out", tmp_path / "s", "--plan", "--overwrite").code == 0
+
+
+def test_options_are_named_as_they_are_typed(recscale, ratings: Path, tmp_path: Path) -> None:
+    fit = ("fit", ratings, "--out", tmp_path / "m")
+    assert "--memory-limit is a number of bytes" in failure(recscale(*fit, "--rank", 2, "--memory-limit", "much"))
+    assert "got --rank 64. Try --rank" in failure(recscale(*fit))

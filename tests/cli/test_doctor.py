@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from recscale_dask.api import doctor, plugins
+from recscale_dask.api import doctor, measuring, plugins
+from recscale_dask.api.measuring import Measure
 from recscale_dask.hooks.manager import Broken
 
 
@@ -93,3 +95,47 @@ def test_java_is_not_asked_for_without_spark(monkeypatch) -> None:
     (check,) = doctor.check_java()
     assert check.ok
     assert not list(doctor.check_spark())
+
+
+def test_executors_are_measured_on_request(recscale, monkeypatch) -> None:
+    both = [each for each in plugins.list_executors() if each.name in ("serial", "threads")]
+    monkeypatch.setattr(plugins, "list_executors", lambda: both)
+    found = {check["name"]: check for check in recscale("doctor", "--measure", "--json").json()["checks"]}
+    for name in ("serial", "threads"):
+        assert found[f"speed of {name}"]["ok"]
+        assert "GFLOP/s" in found[f"speed of {name}"]["found"]
+    assert not [name for name in by_name(doctor.examine()) if name.startswith("speed of")]
+
+
+def test_an_executor_that_differs_or_fails_is_a_finding(monkeypatch) -> None:
+    names = [SimpleNamespace(name=name, available=True) for name in ("serial", "other", "broken")]
+    monkeypatch.setattr(plugins, "list_executors", lambda: names)
+    answers = [
+        Measure(executor="serial", sha256="a"),
+        Measure(executor="other", sha256="b"),
+        Measure(executor="broken", problem="ExecutorUnavailable: nobody answers"),
+    ]
+    monkeypatch.setattr(measuring, "measure_executors", lambda names: iter(answers))
+    serial, other, broken = doctor.measure()
+    assert serial.ok
+    assert "differs" in other.found
+    assert "nobody answers" in broken.found
+    assert not other.ok
+    assert not broken.ok
+    assert not any(check.needed for check in (serial, other, broken))
+
+
+def test_an_executor_that_cannot_be_opened_stops_no_measure(monkeypatch) -> None:
+    monkeypatch.setattr(measuring, "_SECONDS", 0.0)
+    unknown, serial = measuring.measure_executors(["nonesuch", "serial"])
+    assert unknown.problem.startswith("UnknownNameError")
+    assert serial.gigaflops > 0
+    assert serial.sha256
+
+
+def test_versions_of_dask_that_differ_are_told(monkeypatch) -> None:
+    versions = {"dask": "2026.8.0", "distributed": "2025.4.0"}
+    monkeypatch.setattr(doctor.importlib.metadata, "version", versions.__getitem__)
+    (check,) = doctor.check_dask()
+    assert not check.ok
+    assert "pip install" in check.fix

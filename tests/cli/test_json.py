@@ -14,6 +14,7 @@ FIT = {
     "n_items",
     "n_interactions",
     "executor",
+    "executor_reason",
     "passes",
     "seconds",
     "peak_rss_bytes",

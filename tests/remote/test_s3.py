@@ -1,5 +1,11 @@
 """Data, stores, models and recommendations at s3:// URLs, over the real protocol."""
 
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -7,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import recscale_dask as rs
+from recscale_dask import remote
 from recscale_dask.errors import DataError, ModelFormatError, OutputError, StoreError
 from recscale_dask.testing.matrices import planted_tastes
 
@@ -181,3 +188,32 @@ def test_a_store_or_a_model_is_no_data(store, saved):
     for place, noun in [(store, "store"), (saved, "model")]:
         with pytest.raises(DataError, match=f"is a {noun}, and no data"):
             rs.read_interactions(place)
+
+
+def test_copies_of_processes_that_were_killed_are_deleted_and_those_of_others_kept(saved, tmp_path, monkeypatch):
+    code = (
+        "import os, sys, recscale_dask as rs\n"
+        "model = rs.load_model(sys.argv[1])\n"
+        "print(model.stored.folder.parent, flush=True)\n"
+        "input()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", code, saved]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        folder = Path(other.stdout.readline().strip())
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(remote, "_folders", {})
+        ours = remote._copies()
+        assert folder.is_dir()
+        os.utime(folder, (0, 0))
+        monkeypatch.setattr(remote, "_folders", {os.getpid() + 1: ours})
+        remote._copies()
+        assert folder.is_dir()  # for its process lives
+        other.communicate("\n")
+    os.utime(folder, (0, 0))
+    os.utime(ours, (0, 0))
+    monkeypatch.setattr(remote, "_folders", {os.getpid() + 1: ours})
+    remote._copies()
+    assert not folder.exists()
+    assert ours.is_dir()

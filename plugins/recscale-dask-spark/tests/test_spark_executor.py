@@ -17,8 +17,10 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.manager import PluginManager
+from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.testing import ExecutorContract
 from recscale_dask_spark import health
+from recscale_dask_spark.plugin import recscale_choose_executor
 
 # Workers cannot import this module: its functions travel as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -150,6 +152,10 @@ class TestSparkKnownAnswers:
         assert "recscale_dask: map: naps, 1 block from 0" in store.jobsList(None).head().description().get()
 
 
+def request(n_stored: int) -> ExecutorRequest:
+    return ExecutorRequest(purpose="fit", n_users=10**5, n_items=10**4, n_stored=n_stored, rank=64)
+
+
 @needs_spark
 class TestSparkSessions:
     """Each opens Spark anew."""
@@ -166,7 +172,13 @@ class TestSparkSessions:
                     assert executor.parallelism == 2
                     assert list(map_blocks(executor, sum_of, range(3))) == [0, 1, 2]
                 assert session.range(3).count() == 3
+            choice = recscale_choose_executor(request(n_stored=10**8))
+            assert choice is not None
+            assert choice.name == "spark"
+            assert context.master in choice.reason
+            assert recscale_choose_executor(request(n_stored=10)) is None
             SparkSession._instantiatedSession = None
+        assert recscale_choose_executor(request(n_stored=10**8)) is None
 
     def test_nothing_is_left_and_nothing_global_changed(self, tmp_path: Path) -> None:
         environment, path = dict(os.environ), list(sys.path)

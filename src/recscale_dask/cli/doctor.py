@@ -36,6 +36,8 @@ def doctor(
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            table.add_column(overflow="fold")
         for check in checks:
             mark = "[green]ok" if check.ok else "[red]broken" if check.needed else "[yellow]look"
             table.add_row(mark, check.name, escape(check.found if check.ok else f"{check.found}. {check.fix}"))

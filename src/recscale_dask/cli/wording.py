@@ -15,7 +15,7 @@ _OPTIONS = (
 _FLAGS = ("overwrite", "resume")
 _VALUE = r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]*[^\s,;:.()])?"
 _BOTH = re.compile(r"\b\w+=\w* \((--[\w-]+)\)")  # overwrite=True (--overwrite)
-_GIVEN = re.compile(rf"(?<![\w.(-])(?P<name>{'|'.join((*_OPTIONS, *_EXECUTOR_OPTIONS, *_SOLVER_OPTIONS))})={_VALUE}")
+_GIVEN = re.compile(rf"(?<![\w.(/-])(?P<name>{'|'.join((*_OPTIONS, *_EXECUTOR_OPTIONS, *_SOLVER_OPTIONS))})={_VALUE}")
 _NAMED = re.compile(rf"(?<![\w=.'(/-])(?P<name>{'|'.join(name for name in _OPTIONS if '_' in name)})(?![\w='.(/])")
 
 
