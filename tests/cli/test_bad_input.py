@@ -62,7 +62,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
         (("--rank", -3), "rank"),
         (("--rank", 5), "Try --rank 4"),
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
-        (("--rank", 2, "--solver", "magic"), "there are: popularity, svd"),
+        (("--rank", 2, "--solver", "magic"), "no solver is called 'magic'; there are: "),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
         (("--rank", 2, "--executor", "abacus"), "there are: dask, processes, serial"),
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),

@@ -213,6 +213,8 @@ def test_what_cannot_be_split_says_so():
         split(interactions(many(), times=False), "per-user-temporal")
     with pytest.raises(DataError, match="needs times"):
         split(interactions(many(), times=False), "leave-k-out", k=1, by="time")
+    with pytest.raises(DataError, match="got a dict"):
+        split({"user": [1], "item": [2]})
     singles = interactions([(user, 1, 1, 1) for user in range(10)])
     with pytest.raises(DataError, match="leaves the test set empty"):
         split(singles, "leave-one-out")

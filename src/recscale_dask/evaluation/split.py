@@ -106,8 +106,12 @@ def split(
     OptionError
         If `how` is none of these, an option is out of its range, or it has no meaning for `how`.
     DataError
-        If times are needed and there are none, or a set would be empty.
+        If these are no interactions, times are needed and there are none, or a set would be empty.
     """
+    if not isinstance(interactions, Interactions):
+        raise DataError(
+            f"split takes Interactions; got a {type(interactions).__name__}. Read it first: rs.read_interactions(...)."
+        )
     if how not in SPLITS:
         raise OptionError(f"how={how!r} is not a way to split; choose one of {', '.join(SPLITS)}.")
     if not 0 < fraction < 1:
