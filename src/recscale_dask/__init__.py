@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recscale_dask.api.truncated_svd import TruncatedSVD
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.matrix import UserItemMatrix
-    from recscale_dask.errors import NotConvergedWarning, RecscaleError, UnknownIdWarning
+    from recscale_dask.errors import NotConvergedWarning, RecscaleError, UnknownIdWarning, VersionsDifferWarning
     from recscale_dask.evaluation.split import split
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ _HOMES = {
     "TruncatedSVD": "api.truncated_svd",
     "UnknownIdWarning": "errors",
     "UserItemMatrix": "data.matrix",
+    "VersionsDifferWarning": "errors",
     "compare": "api.judging",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
@@ -57,6 +58,7 @@ __all__ = [
     "TruncatedSVD",
     "UnknownIdWarning",
     "UserItemMatrix",
+    "VersionsDifferWarning",
     "compare",
     "evaluate",
     "factorize",

@@ -86,5 +86,9 @@ class NotConvergedWarning(UserWarning):
     """A solver stopped at its limit of passes before the tolerance was reached."""
 
 
+class VersionsDifferWarning(UserWarning):
+    """Workers have other versions of what computes, so that results may differ in their last bits."""
+
+
 class UnknownIdWarning(UserWarning):
     """Ids that the model has never seen were skipped, as asked for; says how many, and the first of them."""

@@ -53,32 +53,6 @@ def pid_and_pause(x: float) -> int:
     return os.getpid()
 
 
-@pytest.fixture(scope="session")
-def scheduler() -> Iterator[str]:
-    """The address of a real scheduler with two worker processes, over TCP on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    dask = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    host, port = "127.0.0.1", address.rpartition(":")[2]
-    commands = [[*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard", "--dashboard-address", ":0"]]
-    worker = [*dask, "worker", address, "--host", host, "--nthreads", "1", "--no-dashboard"]
-    commands += [worker, worker]
-    processes = [subprocess.Popen(command, **quiet) for command in commands]
-    with Client(address, timeout=60, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address
-    with Client(address, timeout=60, set_as_default=False) as client:
-        client.shutdown()
-    for process in processes:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def caller_client() -> Iterator[Client]:
     with (

@@ -1,9 +1,4 @@
-"""The executor for Dask clusters: one of its own, one at an address, or the caller's Client.
-
-Tasks travel as bytes and big constants as scattered futures beside them, so that task graphs stay
-small. Scattered data is not replicated beforehand: a worker fetches what its tasks need once, from any
-worker that has it, which also serves workers that join later.
-"""
+"""The executor for Dask clusters: one of its own, one at an address, or the caller's Client."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,75 +13,45 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import Client, Future, Security, worker_client
 
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
-from recscale_dask.execution.dask_cluster import check_workers, connect, start_cluster, wait_for_worker
-from recscale_dask.execution.deposit import collected, deposited
+from recscale_dask.execution.dask_call import Call, DaskBroadcast, check_pickles, combine_outcomes
+from recscale_dask.execution.dask_cluster import (
+    all_see,
+    connect,
+    current_client,
+    is_in_task,
+    start_cluster,
+    wait_for_worker,
+)
+from recscale_dask.execution.dask_tls import make_security
+from recscale_dask.execution.dask_versions import check_versions
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
-from recscale_dask.execution.packing import pack, unpack
-from recscale_dask.execution.portable import dump_bytes, run_job
-from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.portable import dump_bytes
 from recscale_dask.types import Combine, Task
 
-_BIG = 1 << 20  # bytes above this are scattered: a graph above 10 MB makes Dask warn (distributed 8814)
 _FEW_WORKERS = 8
 _POLL = 1.0  # seconds between two looks at whether anybody is left to wait for
-_RESULT_TIMEOUT = 600.0  # seconds for a finished result to arrive; its worker counts as dead after that
-
-
-class DaskBroadcast(Broadcast):
-    """A constant as scattered data; on workers a `LocalBroadcast` takes its place.
-
-    The value stays here until `release`: scattered data is lost with the worker that holds it
-    (distributed 3149), and is then sent again.
-    """
-
-    def __init__(self, client: Client, value: Any) -> None:
-        self._client = client
-        self._value = value
-        self._future: Future | None = None
-
-    @property
-    def future(self) -> Future:
-        """The scattered data, sent at the first use and again after a loss."""
-        if self._future is None or self._future.status != "finished":
-            try:
-                # In a list, because Dask would scatter a tuple or a dict item by item.
-                [self._future] = self._client.scatter([self._value], hash=False)
-            except OSError as error:
-                raise WorkerLost(f"a constant could not be sent: {type(error).__name__}: {error}") from error
-        return self._future
-
-    def load(self) -> Any:
-        """Return the value on the driver."""
-        return self._value
-
-    def release(self) -> None:
-        """Free the value here and on the workers."""
-        if self._future is not None:
-            self._future.release()
-        self._future = self._value = None
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a DaskBroadcast travels as a constant of a task or inside a payload only")
 
 
 class DaskExecutor(Executor):
     """Runs blocks on a Dask cluster.
 
+    Without an address, a client and a number of workers, it uses the cluster of the task that it is
+    opened in, else that of the process's default Client, and else starts one of processes on this
+    machine, which it closes again.
+
     Parameters
     ----------
     address : str, optional
-        Of a scheduler, such as ``"tcp://10.0.0.1:8786"``. Without it, and without a `client`, a
-        cluster of processes on this machine is started and closed again.
+        Of a scheduler, such as ``"tcp://10.0.0.1:8786"`` or ``"tls://10.0.0.1:8786"``.
     n_workers : int, optional
         Number of processes of a cluster of its own; by default as many as use all cores.
-    threads_per_worker : int
-        Blocks that each of them runs at once.
+    threads_per_worker : int, optional
+        Blocks that each of them runs at once; by default 1.
     client : distributed.Client, optional
         The caller's; it is not closed.
     shared_files : bool, optional
@@ -95,7 +59,11 @@ class DaskExecutor(Executor):
         constants are then mapped from one copy instead of sent. By default the workers there are at
         the start are asked; say False if workers on other machines may join them.
     timeout : float
-        Seconds to wait for the scheduler and for a first worker, and for another one when all died.
+        Seconds to wait for the scheduler and for a first worker, and for another one when all are gone.
+    security : distributed.Security, optional
+        For TLS, of an address or of a cluster of its own. By default, Dask's configuration.
+    tls_ca_file, tls_cert, tls_key : str, optional
+        The same as paths of PEM files: who signed, our certificate, and its key.
     """
 
     name = "dask"
@@ -106,28 +74,46 @@ class DaskExecutor(Executor):
         address: str | None = None,
         *,
         n_workers: int | None = None,
-        threads_per_worker: int = 1,
+        threads_per_worker: int | None = None,
         client: Client | None = None,
         shared_files: bool | None = None,
         timeout: float = 10,
+        security: Security | None = None,
+        tls_ca_file: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
     ) -> None:
         if address is not None and client is not None:
             raise OptionError("give an address or a client, not both")
-        if n_workers is not None and (address is not None or client is not None):
-            raise OptionError("n_workers is for a cluster of our own; leave it out with an address or a client")
-        if (n_workers is not None and n_workers < 1) or threads_per_worker < 1:
+        sizes = n_workers, threads_per_worker
+        if sizes != (None, None) and (address is not None or client is not None):
+            raise OptionError(
+                "n_workers and threads_per_worker are for a cluster of our own; leave them out with an address or "
+                "a client"
+            )
+        if any(size is not None and size < 1 for size in sizes):
             raise OptionError(
                 f"n_workers and threads_per_worker must be at least 1; got {n_workers} and {threads_per_worker}"
             )
+        files = make_security(tls_ca_file, tls_cert, tls_key)
+        if security is not None and files is not None:
+            raise OptionError("give security or TLS files, not both")
+        encrypted = security is not None or files is not None
+        if encrypted and (client is not None or (address is not None and not address.startswith("tls://"))):
+            raise OptionError(
+                "TLS is for an address that starts with tls:// or for a cluster of our own; a client has its own. "
+                f"Got {'a client' if address is None else address!r}."
+            )
         self._address = address
-        self._n_workers = n_workers or max(1, cpu_count() // threads_per_worker)
-        self._threads_per_worker = threads_per_worker
+        self._sizes = sizes
+        self._security = security or files
         self._callers_client = client
         self._shared_files = shared_files
         self._timeout = timeout
         self._client: Client | None = None
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[DaskBroadcast] = weakref.WeakSet()
+        self._known: set[str] = set()  # workers that were looked at
         self._threads = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
@@ -136,15 +122,18 @@ class DaskExecutor(Executor):
     def start(self) -> None:
         """Start or reach the cluster, and look whether its workers can serve."""
         self._threads = 0.0, 1
-        self._client = self._connect()
-        wait_for_worker(self._client, self._timeout)
+        client = self._connect()
+        wait_for_worker(client, self._timeout)
+        self._known = set(client.nthreads())
+        check_versions(client)
         exchange = Exchange()
         self._undo.callback(exchange.close)
-        seen = check_workers(self._client, exchange.folder)
+        seen = all_see(client, exchange.folder)
         if self._shared_files or (seen and self._shared_files is None):
             self._exchange = exchange
         else:
             exchange.close()
+        self._client = client
         # A few results in shared files are added here in less time than workers are told to.
         shared = self._exchange is not None
         self.capabilities = replace(
@@ -157,15 +146,26 @@ class DaskExecutor(Executor):
                 raise ExecutorUnavailable("the Client is asynchronous; give one made with asynchronous=False")
             if self._callers_client.status != "running":
                 raise ExecutorUnavailable(f"the Client is {self._callers_client.status}; give an open one")
+        # In a task, our jobs need the place of that task: a cluster of one thread would wait for itself for ever.
+        own = self._undo.enter_context(worker_client()) if is_in_task() else None
+        if self._callers_client is not None:
             return self._callers_client
         if self._address is not None:
-            client = connect(self._address, self._timeout)
-        else:
-            folder = Path(tempfile.mkdtemp(prefix="recscale-dask-"))
-            self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-            cluster = start_cluster(self._n_workers, self._threads_per_worker, folder)
-            self._undo.callback(cluster.close)
-            client = Client(cluster, set_as_default=False)
+            client = connect(self._address, self._timeout, self._security)
+            self._undo.callback(client.close)
+            return client
+        if self._sizes == (None, None) and self._security is None and (found := own or current_client()) is not None:
+            return found
+        return self._start_cluster()
+
+    def _start_cluster(self) -> Client:
+        folder = Path(tempfile.mkdtemp(prefix="recscale-dask-"))
+        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        threads = self._sizes[1] or 1
+        n_workers = self._sizes[0] or max(1, cpu_count() // threads)
+        cluster = start_cluster(n_workers, threads, folder, self._security)
+        self._undo.callback(cluster.close)
+        client = Client(cluster, set_as_default=False)
         self._undo.callback(client.close)
         return client
 
@@ -192,14 +192,14 @@ class DaskExecutor(Executor):
         client = self._opened()
         if self._exchange is not None:
             return self._exchange.put(value)
-        _check_pickles(value)
+        check_pickles(value)
         broadcast = DaskBroadcast(client, value)
         self._sent.add(broadcast)
         return broadcast
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers finish."""
-        call = _Call(self._opened(), task, constants, self._exchange)
+        call = Call(self._opened(), task, constants, self._exchange)
         jobs = iter(jobs)
         running: dict[Future, int] = {}
         try:
@@ -224,7 +224,7 @@ class DaskExecutor(Executor):
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
-        call = _Call(self._opened(), task, constants, self._exchange)
+        call = Call(self._opened(), task, constants, self._exchange)
         try:
             work = dump_bytes(combine)
             level: list[Future] = []
@@ -236,7 +236,7 @@ class DaskExecutor(Executor):
             while len(level) > 1:
                 pairs = zip(level[::2], level[1::2], strict=False)
                 odd = level[-1:] if len(level) % 2 else []
-                level = [call.send(_combine, work, left, right) for left, right in pairs] + odd
+                level = [call.send(combine_outcomes, work, left, right) for left, right in pairs] + odd
             [root] = self._wait(level, call.wake)
             outcome = call.answer(root, 0)
         finally:
@@ -258,17 +258,32 @@ class DaskExecutor(Executor):
         return self._client
 
     def _workers(self) -> dict[str, int]:
-        """Return the workers with their threads."""
+        """Return the workers with their threads, once those that joined were looked at."""
         client = self._opened()
         try:
             if client.status == "running":
-                return dict(client.nthreads())
+                workers = dict(client.nthreads())
+                self._look_at(client, workers.keys() - self._known)
+                return workers
             reason = f"the client is {client.status}"
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
         raise ExecutorUnavailable(
             f"the connection to the Dask scheduler is lost ({reason}). Look at the scheduler's log, then run again."
         )
+
+    def _look_at(self, client: Client, joined: set[str]) -> None:
+        if not joined:
+            return
+        check_versions(client, joined)
+        if self._exchange is not None and not all_see(client, self._exchange.folder, joined):
+            gone = joined - client.nthreads().keys()
+            if gone != joined:
+                raise ExecutorUnavailable(
+                    f"a Dask worker joined that does not see the files of this machine ({', '.join(joined - gone)}). "
+                    "Open the executor with shared_files=False: constants are then sent."
+                )
+        self._known |= joined
 
     def _wait(self, futures: Collection[Future], wake: threading.Event) -> list[Future]:
         """Return the futures that ended, at least one."""
@@ -283,129 +298,3 @@ class DaskExecutor(Executor):
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > self._timeout:
                 raise WorkerLost(f"all Dask workers are gone, and none came back within {self._timeout:g} s")
-
-
-class _Call:
-    """One task with its constants, on its way to the workers."""
-
-    def __init__(
-        self, client: Client, task: Task, constants: Mapping[str, Broadcast], exchange: Exchange | None
-    ) -> None:
-        self._exchange = exchange
-        self._blanks: dict[str, FileRecipe] = {}  # for large results, by the key of a future
-        self.wake = threading.Event()
-        self._client = client
-        self._name = f"recscale-{getattr(task, '__name__', type(task).__name__)}-{uuid.uuid4().hex}"
-        self._count = 0
-        self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
-        self._error: Exception | None = None
-        self._constants: list[DaskBroadcast] = []
-        try:
-            data, self._constants = pack((task, dict(constants)), DaskBroadcast)
-            self._work = self._place(data)
-        except Exception as error:
-            self._error = error
-
-    def submit(self, job: Job) -> Future | Outcome:
-        """Return the future of a job, or the outcome that says why it cannot be sent."""
-        if self._error is not None:
-            return _unportable(job.index, self._error)
-        try:
-            data, handles = pack(job, DaskBroadcast)
-        except Exception as error:
-            return _unportable(job.index, error)
-        # Futures are asked for at each job, so that what was lost with a worker is sent again.
-        places = [self._work, self._place(data), *self._constants, *handles]
-        held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
-        return self.send(_run, job.index, len(self._constants), *held)
-
-    def _place(self, data: bytes) -> bytes | DaskBroadcast:
-        return DaskBroadcast(self._client, data) if len(data) > _BIG else data
-
-    def send(self, function: Any, *arguments: Any) -> Future:
-        """Return the future of a function on a worker, which gets a blank first; its end sets `wake`."""
-        self._count += 1
-        key = f"{self._name}-{self._count}"
-        blank = None if self._exchange is None else self._exchange.blank()
-        if blank is not None:
-            self._blanks[key] = blank
-        future = self._client.submit(function, blank, *arguments, key=key, pure=False)
-        future.add_done_callback(lambda _: self.wake.set())
-        self._futures.add(future)
-        return future
-
-    def answer(self, future: Future, index: int) -> Outcome:
-        """Return the outcome of a future that ended."""
-        return collected(_outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
-
-    def release(self) -> None:
-        """Give up what is still to come: Dask drops tasks whose result nobody wants."""
-        for future in list(self._futures):
-            future.release()
-        for blank in self._blanks.values():
-            if self._exchange is not None:
-                self._exchange.give_back(blank.path)
-
-
-def _outcome(future: Future, index: int) -> Outcome:
-    """Return the outcome of a future that ended, as it travelled."""
-    reason: object = future.status
-    if future.status == "finished":
-        try:
-            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
-            return outcome
-        except (OSError, CancelledError, KilledWorker) as error:
-            reason = error
-        except Exception as error:  # the result does not load here
-            return _unportable(index, error)
-    elif future.status == "error":
-        reason = future.exception()
-        if not isinstance(reason, KilledWorker):
-            return Outcome(index, error=f"{type(reason).__name__}: {reason}")
-    return Outcome(index, error=f"a Dask worker died, or data on it was lost ({reason})", lost=True)
-
-
-def _check_pickles(value: Any) -> None:
-    """Raise an error for a value that cannot be pickled, without copying its arrays.
-
-    Dask logs that at length, and tries for ever when one worker wants such a value from another.
-    """
-    cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
-
-
-def _unportable(index: int, error: Exception) -> Outcome:
-    return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
-
-
-# -- on the workers ------------------------------------------------------------------------------------
-
-
-def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
-    """Run one job; `held` are the values of the constants, then of the broadcasts in the job."""
-    try:
-        task, constants = unpack(work, held[:n_constants])
-        loaded = unpack(job, held[n_constants:])
-    except Exception as error:
-        return _unportable(index, error)
-    return _checked(run_job(task, loaded, constants), blank)
-
-
-def _checked(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
-    """Return the outcome as it travels, or one that says that its value cannot be pickled."""
-    try:
-        _check_pickles(outcome.value)
-        return deposited(outcome, blank)
-    except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        return Outcome(outcome.index, error=reason, portable=False)
-
-
-def _combine(blank: FileRecipe | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
-    """Combine two outcomes; the first error is that of the whole."""
-    left, right = collected(left), collected(right)
-    for outcome in (left, right):
-        if outcome.error is not None:
-            return outcome
-    combine = unpack(work, ())
-    total = run_job(lambda pair: combine(*pair), Job(left.index, (left.value, right.value)), {})
-    return replace(_checked(total, blank), seconds=total.seconds + left.seconds + right.seconds)

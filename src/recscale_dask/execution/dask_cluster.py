@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import socket
-import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, LocalCluster, Nanny
-from distributed.comm.addressing import parse_address, parse_host_port
+from distributed import Client, LocalCluster, Nanny, Security, get_worker
 from distributed.system import MEMORY_LIMIT
 
 from recscale_dask.errors import ExecutorUnavailable
+from recscale_dask.execution.dask_tls import look_at_scheduler, nobody
 from recscale_dask.execution.main_module import without_main_module
 
 
@@ -32,7 +30,9 @@ class QuietNanny(Nanny):  # type: ignore[misc]
             return await super().instantiate()
 
 
-def start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> LocalCluster:
+def start_cluster(
+    n_workers: int, threads_per_worker: int, folder: Path, security: Security | None = None
+) -> LocalCluster:
     """Return a cluster of processes on this machine, reachable from this machine only.
 
     Parameters
@@ -41,6 +41,8 @@ def start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> Loca
         Number of processes, and of blocks that each runs at once.
     folder : Path
         Where workers keep what does not fit in memory; the caller deletes it.
+    security : distributed.Security, optional
+        With it, scheduler and workers encrypt what they say, and let in nobody else, on this machine neither.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> Loca
         If its processes do not start.
     """
     try:
-        return _start_cluster(n_workers, threads_per_worker, folder)
+        return _start_cluster(n_workers, threads_per_worker, folder, security)
     except (OSError, RuntimeError) as error:
         raise ExecutorUnavailable(
             f"a Dask cluster of {n_workers} processes does not start here ({error}: {error.__cause__}). "
@@ -56,13 +58,15 @@ def start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> Loca
         ) from error
 
 
-def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> LocalCluster:
+def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path, security: Security | None) -> LocalCluster:
     return LocalCluster(
         n_workers=n_workers,
         threads_per_worker=threads_per_worker,
         worker_class=QuietNanny,
         preload="recscale_dask.execution.dask_worker",
         host="127.0.0.1",
+        security=security,
+        protocol=None if security is None else "tls://",
         # Not None: a server of plain pages starts in any case, and warns if 8787 is taken.
         dashboard_address="127.0.0.1:0",
         local_directory=str(folder),
@@ -76,43 +80,37 @@ def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path) -> Loc
     )
 
 
-def connect(address: str, timeout: float) -> Client:
+def connect(address: str, timeout: float, security: Security | None = None) -> Client:
     """Return a client of the scheduler at an address.
 
     Raises
     ------
     ExecutorUnavailable
-        If nobody answers there, or somebody who is no Dask scheduler.
+        If nobody answers there, somebody who is no Dask scheduler, or one that refuses us.
     """
-    advice = "Look at the address, or start one: `dask scheduler`, then `dask worker ADDRESS` on each machine."
+    look_at_scheduler(address, security, timeout)
     try:
-        _listen(address, timeout)
-        return Client(address, timeout=timeout, set_as_default=False)
-    except _NotDask as error:
-        raise ExecutorUnavailable(f"what answers at {address!r} is no Dask scheduler. {advice}") from error
+        return Client(address, timeout=timeout, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
-        raise ExecutorUnavailable(f"nobody answers at {address!r} ({error}). {advice}") from error
+        raise nobody(address, error) from error
 
 
-class _NotDask(Exception):
-    """The other side does not speak like a Dask scheduler."""
+def is_in_task() -> bool:
+    """Return whether this runs on a worker of a Dask cluster."""
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
-def _listen(address: str, timeout: float) -> None:
-    """Check that somebody at an address greets as Dask does, for its Client would wait for it for ever."""
-    scheme, location = parse_address(address)
-    if scheme not in ("tcp", "tls"):
-        return
-    with socket.create_connection(parse_host_port(location), timeout=min(timeout, 5)) as connection:
-        if scheme == "tls":
-            return
-        try:
-            size = int.from_bytes(connection.recv(8, socket.MSG_WAITALL), "little")
-        except OSError as error:
-            raise _NotDask from error
-        # The greeting starts with its size, some hundred bytes; text read as a number is far larger.
-        if not 0 < size < 1 << 20:
-            raise _NotDask
+def current_client() -> Client | None:
+    """Return the open client that the caller made the default of this process, if there is one."""
+    try:
+        client = Client.current()
+    except ValueError:
+        return None
+    return client if client.status == "running" and not client.asynchronous else None
 
 
 def wait_for_worker(client: Client, timeout: float) -> None:
@@ -123,6 +121,9 @@ def wait_for_worker(client: Client, timeout: float) -> None:
     ExecutorUnavailable
         If it has none in time.
     """
+    if client.nthreads():
+        return
+    demand = client.submit(int, pure=False)  # an adaptive cluster starts workers for tasks, and not for who waits
     try:
         client.wait_for_workers(1, timeout=timeout)
     except TimeoutError as error:
@@ -130,47 +131,35 @@ def wait_for_worker(client: Client, timeout: float) -> None:
             f"the Dask scheduler at {client.scheduler.address} has no worker after {timeout:g} s. "
             f"Start one with `dask worker {client.scheduler.address}`, or give a larger timeout."
         ) from error
+    finally:
+        demand.release()
 
 
-def check_workers(client: Client, folder: Path | None) -> bool:
-    """Return whether all workers see a folder of this machine, once sure that they can run our tasks.
+def all_see(client: Client, folder: Path, workers: Collection[str] | None = None) -> bool:
+    """Return whether workers, by default all, see a folder of this machine.
 
     Raises
     ------
     ExecutorUnavailable
-        If a worker has another Python, another recscale_dask, or none.
+        If a worker does not even look.
     """
-    ours = _versions()
-    token = None
-    if folder is not None:
-        token = folder / "token"
-        token.write_text(client.id)
-    answers = client.run(_look, token, on_error="return")
+    token = folder / "token"
+    token.write_text(client.id)
+    answers = client.run(_read, token, workers=None if workers is None else list(workers), on_error="return")
     # A worker that just died says nothing about the others.
-    answers = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
-    for address, answer in answers.items():
+    found = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
+    for address, answer in found.items():
         if isinstance(answer, BaseException):
             raise ExecutorUnavailable(
                 f"the Dask worker at {address} cannot run recscale_dask ({type(answer).__name__}: {answer}). "
-                f"Install recscale-dask {ours[1]} there."
+                "Look at its log, and install the same packages there."
             )
-        if answer[0] != ours:
-            raise ExecutorUnavailable(
-                f"the Dask worker at {address} has Python {answer[0][0]} and recscale_dask {answer[0][1]}; "
-                f"here they are {ours[0]} and {ours[1]}. Install the same versions on both sides."
-            )
-    return bool(answers) and all(answer[1] == client.id for answer in answers.values())
+    return bool(found) and all(answer == client.id for answer in found.values())
 
 
-def _versions() -> tuple[str, str]:
-    # Functions of the caller's script travel as byte code, which is that of one minor version.
-    return "{}.{}".format(*sys.version_info[:2]), importlib.metadata.version("recscale-dask")
-
-
-def _look(token: Path | None) -> tuple[tuple[str, str], str | None]:
-    """Return the versions of a worker, and what it reads in the file; runs on the worker."""
+def _read(token: Path) -> str | None:
+    """Return what a worker reads in the file; runs on the worker."""
     try:
-        content = None if token is None else token.read_text()
+        return token.read_text()
     except OSError:
-        content = None
-    return _versions(), content
+        return None

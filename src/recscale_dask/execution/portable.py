@@ -168,6 +168,13 @@ class FoldTask:
         return Partial(len(payloads), fold_tree(results, self.combine))
 
 
+def task_name(task: Task) -> str:
+    """Return what an engine's pages may call a task: that of the function itself, also in a sum."""
+    if isinstance(task, FoldTask):
+        task = task.task
+    return getattr(task, "__name__", type(task).__name__)
+
+
 # -- how tasks and values travel -----------------------------------------------------------------------
 
 
