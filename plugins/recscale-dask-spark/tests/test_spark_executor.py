@@ -147,7 +147,7 @@ class TestSparkKnownAnswers:
 
         list(map_blocks(spark, naps, range(1)))
         store = SparkContext._active_spark_context._jsc.sc().statusStore()
-        assert "recscale_dask: naps, block 0" in store.jobsList(None).head().description().get()
+        assert "recscale_dask: map: naps, 1 block from 0" in store.jobsList(None).head().description().get()
 
 
 @needs_spark

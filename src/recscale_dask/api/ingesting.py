@@ -219,8 +219,8 @@ def _client(source: Any, engine: str | None, executor: Executor | None) -> Any:
     """Return the client of Dask, None for that which Dask chooses, or False if Dask has nothing to do."""
     if engine is not None and engine not in ENGINES:
         raise OptionError(
-            f"engine={engine!r} is none of {', '.join(ENGINES)}. For a Spark frame there is "
-            "recscale_dask_spark.ingest_spark; a DuckDB relation or a Polars frame goes in as the source."
+            f"engine={engine!r} is none of {', '.join(ENGINES)}. A Spark frame, a DuckDB relation or a Polars frame "
+            "goes in as the source."
         )
     if executor is not None:
         from recscale_dask.execution.dask import DaskExecutor

@@ -108,6 +108,8 @@ class Executor(ABC):
     contract: ClassVar[int] = CONTRACT
     name: str = "executor"
     capabilities: Capabilities = Capabilities()
+    label: str = ""
+    """What the core has it run now, such as ``"svd pass 3"``, for engines with pages that show work by name."""
 
     def start(self) -> None:  # noqa: B027 -- nothing to start is a valid executor
         """Acquire processes or connections.

@@ -228,6 +228,7 @@ def _answers(
         answered = 0
         failed: set[int] = set()
         again[:] = list(pending.values())
+        executor.label = label
         outcomes = executor.outcomes(task, feed(), constants)
         try:
             for outcome in outcomes:
@@ -280,6 +281,7 @@ def _fold_on_workers(
     size: int,
 ) -> Any:
     """Return ``executor.fold``, tried again from the start after an error or a lost worker."""
+    executor.label = label
     for attempt in range(1, retries + 2):
         try:
             outcome = executor.fold(task, combine, jobs, constants)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from recscale_dask.errors import DataError, OptionError
+from recscale_dask.io.spark_frames import arrow_reader
 
 Column: TypeAlias = str | int | Literal[False] | None
 
@@ -88,7 +89,7 @@ def read_frame(frame: Any, columns: Columns) -> Selection:
     ----------
     frame : object
         Whatever speaks Arrow's stream protocol (pandas, Polars, PyArrow, a DuckDB relation, a record batch
-        reader), a Polars lazy frame, or a Dask frame, which is converted where its partitions are.
+        reader), a Polars lazy frame, or a Dask or Spark frame, which is converted where its partitions are.
     columns : Columns
 
     Raises
@@ -105,6 +106,8 @@ def read_frame(frame: Any, columns: Columns) -> Selection:
             return Selection(pa.table(frame.lazy().select(found.names).collect()), found)
         if library == "pandas" and hasattr(frame, "columns"):
             return _read_pandas(frame, columns)
+        if is_spark(frame):
+            return _read_stream(spark_reader(frame, columns), columns)
         if hasattr(frame, "__arrow_c_stream__"):
             return _read_stream(pa.RecordBatchReader.from_stream(frame), columns)
     except (pa.ArrowException, TypeError) as problem:
@@ -122,6 +125,21 @@ def is_dask(frame: object) -> bool:
     return library_of(frame) in ("dask", "dask_expr") and hasattr(frame, "to_delayed")
 
 
+def is_spark(frame: object) -> bool:
+    """Return whether a frame is one of Spark, of a classic session or of Spark Connect."""
+    return library_of(frame) == "pyspark" and hasattr(frame, "mapInArrow")
+
+
+def spark_reader(frame: Any, columns: Columns) -> pa.RecordBatchReader:
+    """Return the needed columns of a Spark frame, partition by partition; the others do not travel."""
+    names = columns.find(list(frame.columns)).names
+    # By other names on the way: Spark takes a dot in a name for a field of a column.
+    needed = frame.select(*(frame[f"`{name}`"].alias(f"column{place}") for place, name in enumerate(names)))
+    reader = arrow_reader(needed)
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    return pa.RecordBatchReader.from_batches(schema, (batch.rename_columns(names) for batch in reader))
+
+
 def not_held(frame: object, problem: Exception) -> DataError:
     """Return the error of a frame that Arrow cannot hold."""
     return DataError(f"Arrow cannot hold this {library_of(frame)} frame: {problem}. Give its columns one type.")
@@ -131,7 +149,7 @@ def not_a_frame(frame: object) -> DataError:
     """Return the error of what is no frame."""
     return DataError(
         f"cannot read interactions from a {type(frame).__name__}; give a path, or a pandas, Polars, PyArrow, "
-        "DuckDB or Dask frame (UserItemMatrix.from_scipy takes sparse matrices)."
+        "DuckDB, Dask or Spark frame (UserItemMatrix.from_scipy takes sparse matrices)."
     )
 
 

@@ -34,7 +34,7 @@ def read_interactions(
     ----------
     source : path or frame
         A path, folder, glob or fsspec URL of CSV, TSV, MovieLens ``::``, Parquet or Arrow IPC files, or a
-        list of these; or a pandas, Polars, PyArrow, DuckDB or Dask frame.
+        list of these; or a pandas, Polars, PyArrow, DuckDB, Dask or Spark frame.
     user, item : str or int, optional
         Column names, or positions counting from 0 (the way for text files without a header). Guessed from
         well-known names such as ``userId`` and ``movie_id`` if there is one guess. Text without a header

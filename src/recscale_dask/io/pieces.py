@@ -8,7 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from recscale_dask.io.frames import Columns, Found, library_of, not_a_frame, not_held, pandas_columns
+from recscale_dask.io.frames import (
+    Columns,
+    Found,
+    is_spark,
+    library_of,
+    not_a_frame,
+    not_held,
+    pandas_columns,
+    spark_reader,
+)
 
 PIECE_ROWS = 1 << 20
 """Most rows in a piece."""
@@ -76,7 +85,7 @@ def stream_frame(frame: Any, columns: Columns) -> Stream:
     """Return a frame piece by piece; see `recscale_dask.io.frames.read_frame` for which it may be.
 
     What computes its rows as they are asked for (a lazy Polars frame, a record batch reader, a DuckDB relation) is
-    never in memory as a whole.
+    never in memory as a whole; nor is a Spark frame, which comes partition by partition.
     """
     library = library_of(frame)
     n_rows = None
@@ -93,8 +102,8 @@ def stream_frame(frame: Any, columns: Columns) -> Stream:
             n_rows = len(frame)
             slices = (frame.iloc[start : start + PIECE_ROWS] for start in range(0, n_rows, PIECE_ROWS))
             batches = (pa.Table.from_pandas(each, preserve_index=False) for each in slices)
-        elif hasattr(frame, "__arrow_c_stream__"):
-            reader = pa.RecordBatchReader.from_stream(frame)
+        elif is_spark(frame) or hasattr(frame, "__arrow_c_stream__"):
+            reader = spark_reader(frame, columns) if is_spark(frame) else pa.RecordBatchReader.from_stream(frame)
             found = columns.find(reader.schema.names)
             batches = (pa.Table.from_batches([batch.select(found.names)]) for batch in reader)
         else:

@@ -24,13 +24,17 @@ _SECONDS = 5.0  # for a connection to a master, and for Java to end
 _LONGEST_SOCKET_FOLDER = 60  # of the 104 bytes (macOS) of a socket's path, Spark's name takes 43
 
 
-def start_context(master: str, app_name: str, config: Mapping[str, str], folder: Path, undo: ExitStack) -> SparkContext:
-    """Return a new context, quiet and without web pages.
+def start_context(
+    master: str | None, app_name: str, config: Mapping[str, str], folder: Path, undo: ExitStack
+) -> SparkContext:
+    """Return a new context, quiet, and on this machine alone without web pages.
 
     Parameters
     ----------
-    master, app_name : str
-        As Spark wants them.
+    master : str, optional
+        As Spark wants it; by default what ``spark-submit`` was told, and else all cores of this machine.
+    app_name : str
+        How Spark's pages call it, unless ``spark-submit`` was told a name.
     config : mapping
         More settings; they win over ours.
     folder : Path
@@ -43,30 +47,14 @@ def start_context(master: str, app_name: str, config: Mapping[str, str], folder:
     ExecutorUnavailable
         If Java is missing, nobody answers at the master, or the context does not start.
     """
-    reason = check()
+    submitted = is_submitted()
+    reason = "" if submitted else check()
     if reason:
         raise ExecutorUnavailable(f"executor 'spark': {reason}")
+    told = _told_to_submit() if submitted else {}
+    master = master or told.get("spark.master", "local[*]")
     _reach(master)
-    settings = {
-        "spark.master": master,
-        "spark.app.name": app_name,
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        # Results of a few batches are all there is at a time, and blocks bound them.
-        "spark.driver.maxResultSize": "0",
-        "spark.driver.memory": "2g",
-        "spark.local.dir": str(folder),
-        # Java deletes its temporary folders only if it is not killed; there, we do.
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={folder}",
-        "spark.pyspark.python": os.environ.get("PYSPARK_PYTHON", sys.executable),
-    }
-    if is_local(master):
-        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER:
-            # Between Java and a Python worker, TCP waits twice for a delayed acknowledgement, of 40 ms each.
-            settings["spark.python.unix.domain.socket.enabled"] = "true"
-    settings |= config
+    settings = {**_settings(master, app_name, folder), **told, "spark.master": master, **config}
     log = folder / "java.log"
     try:
         with _as_it_was():
@@ -92,6 +80,44 @@ def start_context(master: str, app_name: str, config: Mapping[str, str], folder:
     # Spark's setting for this is read by spark-submit only; a context takes it from the environment.
     context.pythonExec = settings["spark.pyspark.python"]
     return context
+
+
+def is_submitted() -> bool:
+    """Return whether ``spark-submit`` started this program: there is a Java process with settings then."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _told_to_submit() -> dict[str, str]:
+    """Return the settings that ``spark-submit`` was given, in its arguments or files."""
+    with _as_it_was():
+        SparkContext._ensure_initialized()
+        return dict(SparkConf(loadDefaults=True).getAll())
+
+
+def _settings(master: str, app_name: str, folder: Path) -> dict[str, str]:
+    """Return what we set of our own accord."""
+    settings = {
+        "spark.app.name": app_name,
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        # Results of a few batches are all there is at a time, and blocks bound them.
+        "spark.driver.maxResultSize": "0",
+        "spark.driver.memory": "2g",
+        "spark.local.dir": str(folder),
+        # Java deletes its temporary folders only if it is not killed; there, we do.
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={folder}",
+        "spark.pyspark.python": os.environ.get("PYSPARK_PYTHON", sys.executable),
+    }
+    if is_local(master):
+        settings |= {
+            "spark.ui.enabled": "false",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+        }
+        if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER:
+            # Between Java and a Python worker, TCP waits twice for a delayed acknowledgement, of 40 ms each.
+            settings["spark.python.unix.domain.socket.enabled"] = "true"
+    return settings
 
 
 def is_local(master: str) -> bool:

@@ -1,0 +1,162 @@
+"""A standalone cluster, of a master and two workers that are processes of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import scipy.sparse as sp
+
+import recscale_dask as rs
+from recscale_dask.execution.events import BlockDone, Event, RunStarted
+from recscale_dask_spark import health
+
+MISSING = health.check()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING),
+]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "spark.py"
+LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.port": "0"}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+class Standalone:
+    """A master, and the workers that are started for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._processes = folder, []  # type: ignore[var-annotated]
+        port, self._page = free_port(), free_port()
+        self.master = f"spark://127.0.0.1:{port}"
+        self._start("master.Master", "--port", str(port), "--webui-port", str(self._page))
+        for _ in range(2):
+            self.add_worker()
+        self.wait_for_workers(2)
+
+    def add_worker(self) -> None:
+        self._start(
+            "worker.Worker", "--cores", "1", "--memory", "1g", "--webui-port", "0", "-d", str(self._folder), self.master
+        )
+
+    def wait_for_workers(self, n_workers: int) -> None:
+        deadline = time.monotonic() + 60
+        while self._alive() != n_workers:
+            assert time.monotonic() < deadline, "the workers do not register"
+            time.sleep(0.2)
+
+    def kill_worker(self) -> None:
+        """Kill the last worker, with what it started."""
+        worker = self._processes.pop()
+        for each in psutil.Process(worker.pid).children(recursive=True):
+            each.kill()
+        worker.kill()
+        worker.wait(10)
+
+    def close(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+            process.wait()
+
+    def _alive(self) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._page}/json/", timeout=5) as page:
+                return int(json.load(page)["aliveworkers"])
+        except OSError:
+            return -1
+
+    def _start(self, what: str, *arguments: str) -> None:
+        home = Path(__import__("pyspark").__file__).parent
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        command = [home / "bin" / "spark-class", f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1", *arguments]
+        environment = {**os.environ, "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
+        self._processes.append(subprocess.Popen(command, env=environment, **quiet))  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    cluster = Standalone(tmp_path_factory.mktemp("spark"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def matrix() -> rs.UserItemMatrix:
+    return rs.UserItemMatrix.from_scipy(sp.random_array((20_000, 3000), density=0.01, rng=0, dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def expected(matrix: rs.UserItemMatrix) -> rs.FactorModel:
+    return rs.factorize(matrix, rank=16, executor="serial", progress=False)
+
+
+class Once:
+    """An observer that does something at the first event of a kind."""
+
+    def __init__(self, action: Callable[[], None], **what: object) -> None:
+        self._action, self._what, self.done = action, what, False
+
+    def __call__(self, event: Event) -> None:
+        found = {"kind": type(event), "label": getattr(event, "label", "")}
+        if not self.done and self._what.items() <= found.items():
+            self.done = True
+            self._action()
+
+
+def test_fit_and_recommend_with_a_worker_killed_in_each_have_the_bytes_of_serial(
+    cluster: Standalone, matrix: rs.UserItemMatrix, expected: rs.FactorModel
+) -> None:
+    config = {**LOOPBACK, "spark.executor.memory": "512m"}
+    with rs.open_executor("spark", master=cluster.master, config=config) as executor:
+        assert executor.capabilities.folds
+        in_fit = Once(cluster.kill_worker, kind=RunStarted, label="svd pass 3")
+        model = rs.factorize(matrix, rank=16, executor=executor, progress=in_fit)
+        assert in_fit.done
+        assert model.factors_sha256() == expected.factors_sha256()
+        names, largest = stages()
+        cluster.add_worker()
+        cluster.wait_for_workers(2)
+        in_recommend = Once(cluster.kill_worker, kind=BlockDone, label="recommend")
+        recommendations = model.recommend(k=5, executor=executor, progress=in_recommend)
+        assert in_recommend.done
+    assert recommendations.equals(expected.recommend(k=5, executor="serial"))
+    cluster.add_worker()
+    cluster.wait_for_workers(2)
+    assert any("recscale_dask: svd pass 2: gram_product, " in name and " blocks from 0" in name for name in names), (
+        names
+    )
+    assert largest < 1.1 * max(expected.user_factors.nbytes, expected.item_factors.nbytes) + 100_000
+
+
+def stages() -> tuple[set[str], int]:
+    """Return what Spark's pages call the stages, and the most bytes that one sent to the driver."""
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    assert context is not None
+    url = f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        told = json.load(page)
+    return {each.get("description", "") for each in told}, max(each["resultSize"] for each in told)
+
+
+def test_example_runs_by_spark_submit(cluster: Standalone) -> None:
+    submit = Path(__import__("pyspark").__file__).parent / "bin" / "spark-submit"
+    settings = [part for key, value in LOOPBACK.items() for part in ("--conf", f"{key}={value}")]
+    command = [submit, "--master", cluster.master, "--executor-memory", "512m", *settings, EXAMPLE]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert f"on Spark at {cluster.master}: the same bytes as here" in done.stdout
