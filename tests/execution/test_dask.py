@@ -231,7 +231,7 @@ def test_closed_client_is_refused() -> None:
 def test_options_that_exclude_each_other_are_refused() -> None:
     with pytest.raises(OptionError, match="not both"):
         DaskExecutor("tcp://127.0.0.1:8786", client=object())
-    with pytest.raises(OptionError, match="n_workers is for a cluster of our own"):
+    with pytest.raises(OptionError, match="n_workers and threads_per_worker are for a cluster of our own"):
         DaskExecutor("tcp://127.0.0.1:8786", n_workers=2)
     with pytest.raises(OptionError, match="at least 1"):
         DaskExecutor(n_workers=0)
