@@ -76,7 +76,7 @@ def own(dask_processes: Any) -> Iterator[Any]:
 
 
 def fit_in_a_task(way: str) -> tuple[str, int]:
-    options = {"found": {}, "given": {"client": get_client()}}[way]
+    options = {"found": {}, "given": {"client": get_client(), "shared_files": False}}[way]
     with DaskExecutor(**options) as executor:
         return fingerprint(matrix_of(), executor), executor.parallelism
 

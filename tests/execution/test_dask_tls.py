@@ -73,16 +73,7 @@ def test_work_is_done_behind_the_right_certificate(address: str, ours: dict[str,
 
 
 def test_own_cluster_can_be_encrypted(ours: dict[str, str]) -> None:
-    security = Security(
-        tls_ca_file=ours["tls_ca_file"],
-        require_encryption=True,
-        **{
-            f"tls_{role}_{kind}": ours[f"tls_{kind}"]
-            for role in ("client", "scheduler", "worker")
-            for kind in ("cert", "key")
-        },
-    )
-    with DaskExecutor(n_workers=1, security=security) as executor:
+    with DaskExecutor(n_workers=1, **ours) as executor:
         assert executor.client.scheduler.address.startswith("tls://")
         assert list(map_blocks(executor, np.sqrt, [0.0, 1.0, 4.0], {})) == [0, 1, 2]
 

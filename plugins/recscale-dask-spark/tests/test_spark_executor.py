@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from recscale_dask.errors import BlockFailed, ExecutorUnavailable, TaskNotPortable, WorkerLost
-from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.contract import Executor, Job
+from recscale_dask.execution.portable import add
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.manager import PluginManager
@@ -103,6 +104,22 @@ class TestSparkKnownAnswers:
         expected = fold_blocks(SerialExecutor(), scaled, blocks, {"basis": BASIS})
         assert fold_blocks(spark, scaled, blocks, {"basis": BASIS}).tobytes() == expected.tobytes()
 
+    def test_sum_of_many_jobs_is_added_in_the_tree_of_block_numbers(self, spark: Executor) -> None:
+        if not spark.capabilities.folds:
+            pytest.skip("mapped files are added up on the driver")
+        for n_jobs in (1, 4, 5, 17):
+            blocks = [i / 7 for i in range(n_jobs)]
+            expected = fold_blocks(SerialExecutor(), scaled, blocks, {"basis": BASIS})
+            basis = spark.broadcast(BASIS)
+            outcome = spark.fold(scaled, add, [Job(i, block) for i, block in enumerate(blocks)], {"basis": basis})
+            assert outcome.error is None
+            assert outcome.value.tobytes() == expected.tobytes()
+            basis.release()
+
+    def test_error_in_a_sum_says_what_happened(self, spark: Executor) -> None:
+        with pytest.raises(BlockFailed, match="ValueError: three is out"):
+            fold_blocks(spark, fails_at_three, range(6), retries=0)
+
     def test_constants_are_read_only(self, spark: Executor) -> None:
         assert list(map_blocks(spark, tries_to_write, range(3), {"basis": BASIS})) == [False] * 3
 
@@ -189,10 +206,9 @@ class TestSparkSessions:
             return {each for folder in folders if Path(folder).is_dir() for each in Path(folder).glob("*spark*")}
 
         before = ours()
-        for _ in range(2):  # opens again
-            with make_spark(shared_files=False) as executor:
-                list(map_blocks(executor, scaled, range(3), {"basis": BASIS}))
-                assert signal.getsignal(signal.SIGINT) is handler
+        with make_spark(shared_files=False) as executor:
+            list(map_blocks(executor, scaled, range(3), {"basis": BASIS}))
+            assert signal.getsignal(signal.SIGINT) is handler
         assert not [child for child in psutil.Process().children(recursive=True) if "java" in child.name()]
         assert {folder for folder in ours() - before if folder.owner() == Path.home().owner()} == set()
         assert (dict(os.environ), sys.path) == (environment, path)

@@ -19,12 +19,12 @@ from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.dask_call import Call, DaskBroadcast, check_pickles, combine_outcomes
 from recscale_dask.execution.dask_cluster import (
-    all_see,
     connect,
     current_client,
     is_in_task,
     start_cluster,
     wait_for_worker,
+    who_sees,
 )
 from recscale_dask.execution.dask_tls import make_security
 from recscale_dask.execution.dask_versions import check_versions
@@ -128,8 +128,8 @@ class DaskExecutor(Executor):
         check_versions(client)
         exchange = Exchange()
         self._undo.callback(exchange.close)
-        seen = all_see(client, exchange.folder)
-        if self._shared_files or (seen and self._shared_files is None):
+        answers = who_sees(client, exchange.folder).values()
+        if self._shared_files or (self._shared_files is None and answers and all(answers)):
             self._exchange = exchange
         else:
             exchange.close()
@@ -276,12 +276,12 @@ class DaskExecutor(Executor):
         if not joined:
             return
         check_versions(client, joined)
-        if self._exchange is not None and not all_see(client, self._exchange.folder, joined):
-            gone = joined - client.nthreads().keys()
-            if gone != joined:
+        if self._exchange is not None:
+            blind = [address for address, sees in who_sees(client, self._exchange.folder, joined).items() if not sees]
+            if blind:
                 raise ExecutorUnavailable(
-                    f"a Dask worker joined that does not see the files of this machine ({', '.join(joined - gone)}). "
-                    "Open the executor with shared_files=False: constants are then sent."
+                    f"a Dask worker joined that does not see the files of this machine ({blind[0]}). Open the executor "
+                    "with shared_files=False: constants are then sent."
                 )
         self._known |= joined
 

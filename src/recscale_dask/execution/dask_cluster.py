@@ -135,8 +135,8 @@ def wait_for_worker(client: Client, timeout: float) -> None:
         demand.release()
 
 
-def all_see(client: Client, folder: Path, workers: Collection[str] | None = None) -> bool:
-    """Return whether workers, by default all, see a folder of this machine.
+def who_sees(client: Client, folder: Path, workers: Collection[str] | None = None) -> dict[str, bool]:
+    """Return which workers, by default of all, see a folder of this machine; those that died are left out.
 
     Raises
     ------
@@ -146,7 +146,6 @@ def all_see(client: Client, folder: Path, workers: Collection[str] | None = None
     token = folder / "token"
     token.write_text(client.id)
     answers = client.run(_read, token, workers=None if workers is None else list(workers), on_error="return")
-    # A worker that just died says nothing about the others.
     found = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
     for address, answer in found.items():
         if isinstance(answer, BaseException):
@@ -154,7 +153,7 @@ def all_see(client: Client, folder: Path, workers: Collection[str] | None = None
                 f"the Dask worker at {address} cannot run recscale_dask ({type(answer).__name__}: {answer}). "
                 "Look at its log, and install the same packages there."
             )
-    return bool(found) and all(answer == client.id for answer in found.values())
+    return {address: answer == client.id for address, answer in found.items()}
 
 
 def _read(token: Path) -> str | None:

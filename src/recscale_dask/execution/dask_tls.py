@@ -43,7 +43,16 @@ def make_security(ca_file: str | None, cert: str | None, key: str | None) -> Sec
     for option, path in (("tls_ca_file", ca_file), ("tls_cert", cert), ("tls_key", key)):
         if path is not None and not Path(path).is_file():
             raise OptionError(f"{option} is {path!r}, where there is no file. Give the path of a PEM file.")
-    security = Security(tls_ca_file=ca_file, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
+    security = Security(
+        tls_ca_file=ca_file,
+        tls_client_cert=cert,
+        tls_client_key=key,
+        tls_scheduler_cert=cert,  # these two for a cluster of our own
+        tls_scheduler_key=key,
+        tls_worker_cert=cert,
+        tls_worker_key=key,
+        require_encryption=True,
+    )
     try:
         security.get_connection_args("client")
     except (ssl.SSLError, OSError) as error:
