@@ -34,7 +34,6 @@ _HOMES = {
     "UnknownIdWarning": "errors",
     "VersionsDifferWarning": "errors",
     "UserItemMatrix": "data.matrix",
-    "VersionsDifferWarning": "errors",
     "compare": "api.judging",
     "evaluate": "api.judging",
     "factorize": "api.fitting",

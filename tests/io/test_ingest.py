@@ -258,7 +258,7 @@ def test_a_window_of_time_keeps_what_is_in_it(tmp_path):
         ({"min_user_interactions": 0}, OptionError, "at least 1"),
         ({"memory_limit": "100MB"}, OptionError, "too small for any ingest.*Give .* or more"),
         ({"memory_limit": "much"}, OptionError, "a number of bytes"),
-        ({"engine": "spark"}, OptionError, "A Spark frame .* goes in as the source"),
+        ({"engine": "spark"}, OptionError, "A Spark frame.* goes in as the source"),
         ({"engine": "dask"}, OptionError, "reads files and Dask frames"),
         ({"format": "csv"}, OptionError, "is for paths"),
         ({"value": "stars"}, DataError, "no column is called 'stars'"),
