@@ -39,7 +39,7 @@ def test_a_fit_starts_from_an_earlier_model(store, recscale, tmp_path):
     answer = recscale(*fit, "--out", tmp_path / "second", "--warm-start", tmp_path / "first").json()
     assert answer["certificate"]["converged"]
     refused = recscale(*fit, "--out", tmp_path / "third", "--warm-start", tmp_path / "first", "--weighting", "binary")
-    assert "error: warm_start was fitted with weighting=None" in refused.err
+    assert "error: --warm-start was fitted with --weighting None" in refused.err
 
 
 def test_ids_that_do_not_fit_the_store_are_one_sentence(store, recscale, tmp_path):

@@ -61,7 +61,7 @@ def test_fit_within_its_limit_is_done(recscale, store: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--memory-limit", "much"), 1, "memory_limit is a number of bytes, or text such as '2GiB'"),
+        (("--memory-limit", "much"), 1, "--memory-limit is a number of bytes, or text such as '2GiB'"),
         (("--rank", "many"), 2, "--rank"),
         (("--set", "memory_limit=3"), 2, "is no option of a solver"),
         (("--option", "n_workers=2"), 2, "--executor"),

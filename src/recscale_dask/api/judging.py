@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recscale_dask.api.executors import executor_for
+from recscale_dask.api.executors import chosen_executor, executor_for
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
@@ -65,7 +65,7 @@ def evaluate(
     """
     parsed = _parsed(metrics)
     rows = _interactions(test)
-    with executor_for(executor, _request(model, rows)) as opened:
+    with executor_for(chosen_executor(executor, _request(model, rows))) as opened:
         return _evaluated(model, rows, parsed, fold_in, opened, progress)
 
 
@@ -115,7 +115,7 @@ def compare(
         rows = _known_to_all(models, rows)
     largest = max(models.values(), key=lambda each: each.rank)
     found = {}
-    with executor_for(executor, _request(largest, rows)) as opened:
+    with executor_for(chosen_executor(executor, _request(largest, rows))) as opened:
         for name, model in models.items():
             found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress)
     n_left_out = everyone - next(iter(found.values())).n_users
