@@ -85,9 +85,7 @@ def test_a_frame_without_rows_keeps_its_columns():
 
 @pytest.mark.parametrize("thing", [5, {"user": [1]}, np.eye(2), scipy.sparse.eye_array(2), pd.Series([1])])
 def test_what_is_not_a_frame_is_refused_with_what_is(thing):
-    with pytest.raises(
-        DataError, match=r"PyArrow, DuckDB, Dask or Spark frame|cannot tell which column"
-    ):
+    with pytest.raises(DataError, match=r"PyArrow, DuckDB, Dask or Spark frame|cannot tell which column"):
         read_frame(thing, Columns())
 
 
