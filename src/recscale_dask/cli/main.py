@@ -8,6 +8,7 @@ import typer
 
 from recscale_dask import __version__
 from recscale_dask.cli import (
+    advise,
     append,
     compact,
     demo,
@@ -20,8 +21,10 @@ from recscale_dask.cli import (
     ingest,
     plan,
     recommend,
+    report,
     similar,
     split,
+    tune,
 )
 from recscale_dask.cli.failures import PlainGroup
 
@@ -55,12 +58,15 @@ for _command in (
     ingest.ingest,
     fit.fit,
     plan.plan,
+    advise.advise,
+    tune.tune,
     append.append,
     compact.compact,
     recommend.recommend,
     fold_in.fold_in,
     explain.explain,
     evaluate.evaluate,
+    report.report,
     split.split,
     similar.similar,
     executors.executors,
