@@ -47,3 +47,7 @@ def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
     assert first.startswith("UserItemMatrix(5000 users x 800 items")
     assert first.endswith("True")
     assert last.startswith("True ")
+
+
+def test_guide_to_graph_filters_runs_as_pasted(tmp_path: Path) -> None:
+    assert pasted("graph-filters.md", tmp_path).count("'rank'") == 3
