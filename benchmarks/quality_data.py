@@ -14,7 +14,7 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.testing.matrices import planted_tastes
 
 VALIDATION = 0.15  # of the training interactions
-VALIDATION_USERS = 6000  # at most: choosing takes as many fits and evaluations as there are options
+VALIDATION_USERS = 4000  # at most: choosing takes as many fits and evaluations as there are options
 
 Pair = tuple[Interactions, Interactions]
 

@@ -81,7 +81,7 @@ class EASESolver(Solver):
         pairs = matrix.nnz * matrix.nnz / max(1, matrix.n_users)
         stage = replace(
             stage,
-            seconds=stage.seconds + pairs / rates.pairs + 4 * n**3 / rates.dense[8],  # on one core
+            seconds=stage.seconds + pairs / rates.pairs + 2 * n**3 / rates.dense[8],  # on one core of two
             moved_bytes=(3 * matrix.whole + 8 * n * n) * workers.capabilities.isolated,
             driver={
                 **stage.driver,
