@@ -38,7 +38,7 @@ class Contender:
 
 
 _BINARY: dict[str, Any] = {"weighting": "binary"}
-_EXPONENTS = {"user_exponent": [0.3, 0.35, 0.4], "item_exponent": [0.4, 0.5]}
+_EXPONENTS = {"user_exponent": [0.25, 0.3, 0.4], "item_exponent": [0.3, 0.4, 0.5]}
 _POPULARITY = Contender("popularity", "popularity")
 _SCALED: dict[str, Any] = {**_BINARY, "user_scaling": 0.5, "item_scaling": 0.5}
 
