@@ -13,7 +13,7 @@ import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.testing.matrices import planted_tastes
 
-VALIDATION = 0.2  # of the training interactions of each user, and one at least: about what the test part of Gowalla has
+VALIDATION = 0.15  # of the training interactions
 VALIDATION_USERS = 4000  # at most: choosing takes as many fits and evaluations as there are options
 
 Pair = tuple[Interactions, Interactions]
@@ -39,16 +39,11 @@ class DataSet:
         The test part is not looked at.
         """
         train, _ = self.load(folder)
+        fitted, held_out = rs.split(train, how="random", fraction=VALIDATION, seed=0)
         rng = np.random.default_rng(0)
-        order = np.lexsort([rng.random(len(train)), train.user_codes])  # by user, and at random within one
-        lengths = np.bincount(train.user_codes, minlength=train.n_users)
-        place = np.arange(len(train)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        wanted = np.maximum(1, np.round(VALIDATION * lengths)) * (lengths > 1)
-        held_out = np.zeros(len(train), np.bool_)
-        held_out[order] = place < np.repeat(wanted, lengths)
-        users = np.zeros(train.n_users, np.bool_)
-        users[rng.permutation(train.n_users)[:VALIDATION_USERS]] = True
-        return train.take(~held_out), train.take(held_out & users[train.user_codes])
+        users = np.zeros(held_out.n_users, np.bool_)
+        users[rng.permutation(held_out.n_users)[:VALIDATION_USERS]] = True
+        return fitted, held_out.take(users[held_out.user_codes])
 
 
 def gowalla(folder: Path) -> Pair:

@@ -38,20 +38,15 @@ class Contender:
 
 
 _BINARY: dict[str, Any] = {"weighting": "binary"}
-_EXPONENTS = {"user_exponent": [0.3, 0.4, 0.5], "item_exponent": [0.4, 0.5]}
+_EXPONENTS = {"user_exponent": [0.25, 0.3, 0.4], "item_exponent": [0.3, 0.4, 0.5]}
 _POPULARITY = Contender("popularity", "popularity")
 _SCALED: dict[str, Any] = {**_BINARY, "user_scaling": 0.5, "item_scaling": 0.5}
 
 CONTENDERS: dict[str, tuple[Contender, ...]] = {
     "gowalla": (
-        # A wider search on another validation part (exponents 0.2 to 0.6, ranks to 800, other polynomials) led here.
-        Contender("gf-cf", "gf-cf", {**_BINARY, "rank": 448}, {**_EXPONENTS, "low_pass": [0.2, 0.3]}),
-        Contender(
-            "bspm",
-            "bspm",
-            {**_BINARY, "rank": 448, "sharpen_time": 2.0},
-            {**_EXPONENTS, "low_pass": [0.15, 0.25]},
-        ),
+        # A wider search on another validation part (0.2 to 0.6, ranks to 800, other polynomials) led here.
+        Contender("gf-cf", "gf-cf", {**_BINARY, "rank": 448, "low_pass": 0.2}, _EXPONENTS),
+        Contender("bspm", "bspm", {**_BINARY, "rank": 448, "low_pass": 0.15, "sharpen_time": 2.0}, _EXPONENTS),
         Contender("item-knn", "item-knn", _BINARY, {"neighbors": [50, 200], "shrinkage": [0, 20]}),
         Contender("svd", "svd", _SCALED, {"rank": [64, 128, 256]}),
         _POPULARITY,
