@@ -8,10 +8,10 @@ Usage::
     python benchmarks/quality.py judge gowalla FOLDER --published
 
 Data sets: ``gowalla`` (train.txt and test.txt of the NGCF/LightGCN split), ``movielens`` (ratings.csv), ``planted``
-(generated; FOLDER is any). `choose` fits each contender of `quality_models` with all options of its grid on 85% of
-the training interactions, and keeps those with the largest sum of recall@20 and ndcg@20 on the rest. It never reads the
-test part's answers. `judge` runs each choice in a process of its own, from the text file to metrics, on all training
-interactions: seconds by stage, and the peak memory of its processes.
+(generated; FOLDER is any). `choose` fits each contender of `quality_models` with all options of its grid on 85% of the
+training interactions, and keeps those with the largest sum of recall@20 and ndcg@20 on the rest. It never
+reads the test part's answers. `judge` runs each choice in a process of its own, from the text file to metrics, on all
+training interactions: seconds by stage, and the peak memory of its processes.
 """
 
 from __future__ import annotations
