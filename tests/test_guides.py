@@ -51,3 +51,8 @@ def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
 
 def test_guide_to_graph_filters_runs_as_pasted(tmp_path: Path) -> None:
     assert pasted("graph-filters.md", tmp_path).count("'rank'") == 3
+
+
+def test_guide_to_alternating_least_squares_runs_as_pasted(tmp_path: Path) -> None:
+    printed = pasted("als.md", tmp_path)
+    assert printed.startswith("[")
