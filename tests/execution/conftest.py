@@ -37,12 +37,11 @@ class DaskProcesses:
         return client
 
     def close(self) -> None:
-        """End all of them."""
-        for process in reversed(self._processes):  # workers first: they say goodbye to the scheduler
-            process.terminate()
+        """End all of them, workers first: one that cannot say goodbye to the scheduler tries for long."""
         for process in reversed(self._processes):
+            process.terminate()
             try:
-                process.wait(10)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
