@@ -151,8 +151,9 @@ class Call:
         n_left = len(batch.jobs)
         try:
             sums = self._served(batch, [None] * n_left)
-            # Two rounds, of about as many groups as each group has members: an aligned run of 2**j is a node.
-            fan = max(2, 1 << -(-(n_left - 1).bit_length() // 2))
+            # One round for a few; else two, of about as many groups as each group has members. An aligned run of 2**j
+            # is a node of the tree.
+            fan = max(4, 1 << -(-(n_left - 1).bit_length() // 2))
             while n_left > 1:
                 n_left = -(-n_left // fan)
                 grouped = sums.map(partial(_with_group, fan=fan)).groupByKey(n_left)
