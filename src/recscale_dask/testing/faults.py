@@ -184,24 +184,20 @@ class FaultyExecutor(Executor):
         for outcome in self._inner.outcomes(self._planted(task), map(_numbered, jobs), constants):
             yield outcome
             self._attempts[outcome.index] += 1
-            for fault in self._faults:
-                if fault.kind == "twice" and fault.block == outcome.index:
-                    if fault.attempt in (None, self._attempts[outcome.index]):
-                        yield outcome
+            if self._twice(outcome.index):
+                yield outcome
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up jobs with faults; one that answers twice is added twice, as its number says."""
         numbered = []
         for job in map(_numbered, jobs):
             self._attempts[job.index] += 1
-            twice = any(
-                fault.kind == "twice"
-                and fault.block == job.index
-                and fault.attempt in (None, self._attempts[job.index])
-                for fault in self._faults
-            )
-            numbered += [job] * (2 if twice else 1)
+            numbered += [job] * (2 if self._twice(job.index) else 1)
         return self._inner.fold(self._planted(task), combine, numbered, constants)
+
+    def _twice(self, index: int) -> bool:
+        now = (None, self._attempts[index])
+        return any(each.kind == "twice" and each.block == index and each.attempt in now for each in self._faults)
 
     def _planted(self, task: Task) -> FaultyTask:
         faults = tuple(fault for fault in self._faults if fault.kind != "twice")
