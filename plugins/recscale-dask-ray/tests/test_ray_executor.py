@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from recscale_dask_ray import health
 
 import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, OptionError
@@ -17,6 +16,7 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.manager import PluginManager
 from recscale_dask.testing import ExecutorContract, tasks
 from recscale_dask.testing.same_answer import answers_of
+from recscale_dask_ray import health
 
 MISSING = health.check()
 pytestmark = pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING)
