@@ -1,4 +1,4 @@
-"""The short form of benchmarks/faults.py: one fit under several faults on each executor; the plugins' tests have theirs."""
+"""The short form of benchmarks/faults.py: one fit under several faults on each executor; plugins have their own."""
 
 from pathlib import Path
 from typing import Any
