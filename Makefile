@@ -16,18 +16,20 @@ demo: $(VENV)/.core
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow and not alone"
 	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
+	$(BIN)/pytest plugins/recscale-dask-ray/tests -m "not slow"
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "not alone"
 	$(BIN)/pytest -m alone
 	$(BIN)/pytest plugins/recscale-dask-spark/tests
+	$(BIN)/pytest plugins/recscale-dask-ray/tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	$(BIN)/mypy src plugins/recscale-dask-spark/src
+	$(BIN)/mypy src plugins/recscale-dask-spark/src plugins/recscale-dask-ray/src
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
@@ -45,6 +47,6 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/.dev: pyproject.toml plugins/recscale-dask-spark/pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[dev]" --editable plugins/recscale-dask-spark
+$(VENV)/.dev: pyproject.toml plugins/recscale-dask-spark/pyproject.toml plugins/recscale-dask-ray/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dev]" --editable plugins/recscale-dask-spark --editable plugins/recscale-dask-ray
 	touch $(VENV)/.core $@

@@ -14,7 +14,7 @@ from recscale_dask.hooks.manager import PluginManager
 from recscale_dask.hooks.specs import ENTRY_POINT_GROUP, ExecutorRequest
 
 PLUGINS = Path(__file__).with_name("plugins")
-BUILT_IN = {"serial", "threads", "processes", "dask"}
+BUILT_IN = {"serial", "threads", "processes", "dask", "futures"}
 Manage = Callable[..., PluginManager]
 
 

@@ -22,7 +22,7 @@ def test_guide_names_every_test_of_the_kit_and_no_other() -> None:
 def test_code_of_the_guide_is_that_of_the_example() -> None:
     sources = squeezed("".join(path.read_text() for path in sorted(EXAMPLE.rglob("*.py"))))
     snippets = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-    shown = [snippet for snippet in snippets if "known_gaps" not in snippet]
+    shown = [each for each in snippets if "known_gaps" not in each and "FaultyExecutor" not in each]
     assert len(shown) >= 6
     for snippet in shown:
         assert squeezed(snippet) in sources, snippet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -53,11 +54,11 @@ def open_executor(name: str, **options: Any) -> Executor:
     return executor
 
 
-Chosen: TypeAlias = str | Executor | ExecutorChoice
+Chosen: TypeAlias = str | Executor | Pool | ExecutorChoice
 """An executor that is named, open, or was chosen for a call that names none."""
 
 
-def chosen_executor(executor: str | Executor | None, request: ExecutorRequest) -> Chosen:
+def chosen_executor(executor: str | Executor | Pool | None, request: ExecutorRequest) -> Chosen:
     """Return the executor that a call names or is given, or the one that plugins choose for it."""
     return plugin_manager().choose_executor(request) if executor is None else executor
 
@@ -69,10 +70,12 @@ def reason_for(executor: Chosen) -> str:
 
 @contextmanager
 def executor_for(executor: Chosen) -> Iterator[Executor]:
-    """Yield the executor that a call names, is given open, or that was chosen for it."""
+    """Yield the executor that a call names, is given open (or as a pool), or that was chosen for it."""
     if isinstance(executor, Executor):
         yield executor
         return
+    if isinstance(executor, Pool):
+        executor = ExecutorChoice(name="futures", reason="a pool was given", options={"pool": executor})
     if isinstance(executor, ExecutorChoice):
         with open_executor(executor.name, **executor.options) as opened:
             yield opened

@@ -10,7 +10,7 @@ from recscale_dask.hooks.specs import ExecutorChoice, ExecutorRequest, ExecutorS
 
 @hookimpl
 def recscale_register_executors() -> list[ExecutorSpec]:
-    """Return serial, threads, processes and dask."""
+    """Return serial, threads, processes, dask and futures."""
     return [
         ExecutorSpec(
             name="serial",
@@ -32,6 +32,11 @@ def recscale_register_executors() -> list[ExecutorSpec]:
             target="recscale_dask.execution.dask:DaskExecutor",
             summary="a Dask cluster: its own, one at an address, or your Client's",
             install="pip install distributed",
+        ),
+        ExecutorSpec(
+            name="futures",
+            target="recscale_dask.execution.futures:FuturesExecutor",
+            summary="any concurrent.futures pool: loky, mpi4py, Dask's get_executor(), or pool=package.module:function",
         ),
     ]
 

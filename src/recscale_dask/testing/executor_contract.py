@@ -31,6 +31,7 @@ from recscale_dask.execution.events import BlockDone, Event, RunFinished, RunSta
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.testing import tasks
+from recscale_dask.testing.faults import Fault, FaultyTask, attempts
 from recscale_dask.testing.known_gaps import KnownGaps
 from recscale_dask.testing.leftovers import folders, leftovers, new_leftovers, private_temporary_folder, wait_until
 from recscale_dask.testing.matrices import planted_low_rank
@@ -216,39 +217,40 @@ class ExecutorContract(KnownGaps):
     # -- retries and dead workers ------------------------------------------------------------------------
 
     def test_only_failed_blocks_are_retried(self, executor: Executor, marks: Path) -> None:
-        task = tasks.FailFirstTime(marks, frozenset({2, 5}))
+        task = FaultyTask((Fault(2, "raise"), Fault(5, "raise")), tasks.echo, marks)
         assert list(map_blocks(executor, task, range(8))) == list(range(8))
-        assert tasks.attempts(marks) == Counter({block: 2 if block in (2, 5) else 1 for block in range(8)})
+        assert attempts(marks) == Counter({block: 2 if block in (2, 5) else 1 for block in range(8)})
 
     def test_after_a_dead_worker_the_executor_still_serves(self, unopened: Executor, marks: Path) -> None:
         with unopened as executor:
             self._needs_isolation(executor)
             blocks = list(range(8))
             try:
-                results = list(map_blocks(executor, tasks.KillWorker(3, marks / "killed"), blocks))
+                results = list(map_blocks(executor, FaultyTask((Fault(3, "kill"),), tasks.echo, marks), blocks))
             except WorkerLost:
                 results = blocks
             assert results == blocks
-            assert (marks / "killed").exists()
+            assert attempts(marks)[3], "no worker was killed"
             assert list(map_blocks(executor, tasks.echo, blocks)) == blocks
 
     def test_sum_with_a_dead_worker_is_right_or_lost(self, unopened: Executor, marks: Path) -> None:
         expected = fold_blocks(SerialExecutor(), tasks.float32_partial, range(9))
         with unopened as executor:
             self._needs_isolation(executor)
-            task = tasks.KillWorker(4, marks / "killed", tasks.float32_partial)
+            task = FaultyTask((Fault(4, "kill"),), tasks.float32_partial, marks)
             try:
                 total = fold_blocks(executor, task, range(9))
             except WorkerLost:
                 total = expected
-            assert (marks / "killed").exists()
+            assert attempts(marks)[4], "no worker was killed"
             assert total.tobytes() == expected.tobytes()
 
     def test_block_that_always_kills_its_worker_ends_in_worker_lost(self, unopened: Executor) -> None:
         with unopened as executor:
             self._needs_isolation(executor)
+            task = FaultyTask((Fault(1, "kill", attempt=None),), tasks.echo)
             with pytest.raises(WorkerLost, match=executor.name):
-                list(map_blocks(executor, tasks.KillWorker(1), range(4), retries=0))
+                list(map_blocks(executor, task, range(4), retries=0))
 
     # -- flow ------------------------------------------------------------------------------------------
 
@@ -275,7 +277,7 @@ class ExecutorContract(KnownGaps):
             outcomes = cast(Any, executor.outcomes(tasks.LeaveMark(marks, 0.02), jobs, {}))
             with closing(outcomes):
                 next(outcomes)
-        assert sum(tasks.attempts(marks).values()) < n_blocks // 2
+        assert sum(attempts(marks).values()) < n_blocks // 2
 
     def test_serves_after_closing_early(self, executor: Executor) -> None:
         outcomes = cast(Any, map_blocks(executor, tasks.echo, range(50)))

@@ -1,20 +1,19 @@
 """The tasks of the conformance kit, in a module that every worker can import.
 
-Those that must remember something across workers leave marks: empty files in a folder that all
-workers see.
+Those that must remember something across workers are in `recscale_dask.testing.faults`; `LeaveMark` leaves the same
+marks: empty files in a folder that all workers see.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import signal
 import threading
 import time
 import uuid
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -97,7 +96,22 @@ def how_it_came(block: int, constant: CountedConstant) -> tuple[int, int, bool]:
     return os.getpid(), LOADS[constant.name], _is_mapped(constant.array)
 
 
-def _is_mapped(array: Any) -> bool:
+def _is_mapped(array: NDArray[Any]) -> bool:
+    """Return whether an array is in memory that processes share: a mapped file, or an engine's object store."""
+    address = array.__array_interface__["data"][0]
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return _is_view_of_map(array)
+    for line in lines:
+        span, permissions = line.split()[:2]
+        first, last = (int(each, 16) for each in span.split("-"))
+        if first <= address < last:
+            return permissions[3] == "s"
+    return False
+
+
+def _is_view_of_map(array: Any) -> bool:
     while array is not None and not isinstance(array, mmap.mmap):
         array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
     return array is not None
@@ -168,50 +182,3 @@ class LeaveMark:
         (self.folder / f"{block}-{uuid.uuid4().hex}").touch()
         time.sleep(self.seconds)
         return block
-
-
-@dataclass(frozen=True)
-class FailFirstTime:
-    """Echo blocks, leaving a mark for each attempt; the first attempt at some of them fails."""
-
-    folder: Path
-    bad: frozenset[int]
-
-    def __call__(self, block: int) -> int:
-        """Return the block or raise."""
-        LeaveMark(self.folder)(block)
-        if block in self.bad and _is_first(self.folder.with_name(f"failed-{block}")):
-            raise ValueError("planted, once")
-        return block
-
-
-@dataclass(frozen=True)
-class KillWorker:
-    """A task whose worker is killed at one block, by a signal that no handler sees."""
-
-    bad: int
-    once: Path | None = None  # a file that marks that it happened; None: every time
-    result: Any = echo
-    driver: int = field(default_factory=os.getpid)
-
-    def __call__(self, block: int) -> Any:
-        """Return ``result(block)``, or never return."""
-        if block == self.bad and (self.once is None or _is_first(self.once)):
-            if os.getpid() == self.driver:
-                raise RuntimeError("this executor says that it is isolated, but ran a task in the driver")
-            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-            time.sleep(60)
-        return self.result(block)
-
-
-def attempts(folder: Path) -> Counter[int]:
-    """Return how often each block was started, by the marks."""
-    return Counter(int(mark.name.partition("-")[0]) for mark in folder.iterdir())
-
-
-def _is_first(mark: Path) -> bool:
-    try:
-        mark.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True

@@ -1,0 +1,1 @@
+"""What ``pytest --pyargs recscale_dask.testing.kit --recscale-executor=NAME`` collects."""

@@ -1,0 +1,95 @@
+"""The kit against any installed executor, without a test file.
+
+::
+
+    pytest --pyargs recscale_dask.testing.kit --recscale-executor=spark --recscale-option master=local[2] \\
+           --recscale-badge badge.json
+
+The badge is a small JSON file: the executor, its package, the contract, versions, how many tests passed, and each gap
+with its reason. pytest finds this module through its entry-point group ``pytest11``; until it is asked to, it imports
+nothing of recscale_dask.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("recscale_dask", "conformance kit of recscale_dask")
+    group.addoption("--recscale-executor", metavar="NAME", help="run the kit of recscale_dask against this executor")
+    group.addoption(
+        "--recscale-option", metavar="KEY=VALUE", action="append", default=[], help="an option of that executor; repeat"
+    )
+    group.addoption("--recscale-badge", metavar="FILE", help="write what passed, and gaps with reasons, to a JSON file")
+    group.addoption(
+        "--recscale-marks",
+        metavar="FOLDER",
+        help="an empty folder that all workers see, if they do not see this machine's",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record results if a badge is wanted."""
+    if config.getoption("--recscale-badge"):
+        if not config.getoption("--recscale-executor"):
+            raise pytest.UsageError("--recscale-badge is about one executor: name it with --recscale-executor=NAME")
+        config.pluginmanager.register(_Recorder(config), "recscale_dask badge")
+
+
+class _Recorder:
+    """Notes the outcome of each test of the kit, and writes the badge at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._passed: list[str] = []
+        self._gaps: dict[str, dict[str, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note how a test ended, and why if not well."""
+        name = report.nodeid.rpartition("::")[2]
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
+            self._gaps[name] = {"kind": "failed", "reason": reason[0] if reason else report.when or ""}
+        elif report.skipped and hasattr(report, "wasxfail"):
+            self._gaps[name] = {"kind": "known gap", "reason": str(report.wasxfail)}
+        elif report.skipped:
+            reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+            self._gaps[name] = {"kind": "does not apply", "reason": reason.removeprefix("Skipped: ")}
+        elif report.when == "call" and name not in self._gaps:
+            self._passed.append(name)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the badge."""
+        path = Path(self._config.getoption("--recscale-badge"))
+        passed = [name for name in self._passed if name not in self._gaps]
+        path.write_text(json.dumps(_badge(self._config, passed, self._gaps), indent=2) + "\n")
+
+
+def _badge(config: pytest.Config, passed: list[str], gaps: dict[str, dict[str, str]]) -> dict[str, Any]:
+    import importlib.metadata
+    import platform
+
+    from recscale_dask.execution.contract import CONTRACT
+    from recscale_dask.hooks.manager import PluginManager
+
+    name = config.getoption("--recscale-executor")
+    package = next((each.package for each in PluginManager().offers("executors") if each.spec.name == name), "")
+    versions = {"python": platform.python_version()}
+    versions |= {each: importlib.metadata.version(each) for each in sorted({"recscale-dask", package} - {""})}
+    return {
+        "executor": name,
+        "options": list(config.getoption("--recscale-option")),
+        "package": package,
+        "contract": CONTRACT,
+        "versions": versions,
+        "conforms": bool(passed) and all(gap["kind"] != "failed" for gap in gaps.values()),
+        "passed": len(passed),
+        "gaps": gaps,
+    }
