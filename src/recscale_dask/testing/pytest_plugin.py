@@ -55,13 +55,13 @@ class _Recorder:
         name = report.nodeid.rpartition("::")[2]
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
-            reason = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
-            self._gaps[name] = {"kind": "failed", "reason": reason[0] if reason else report.when or ""}
+            lines = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
+            self._gaps[name] = {"kind": "failed", "reason": lines[0] if lines else str(report.when)}
         elif report.skipped and hasattr(report, "wasxfail"):
             self._gaps[name] = {"kind": "known gap", "reason": str(report.wasxfail)}
         elif report.skipped:
-            reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
-            self._gaps[name] = {"kind": "does not apply", "reason": reason.removeprefix("Skipped: ")}
+            why = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+            self._gaps[name] = {"kind": "does not apply", "reason": why.removeprefix("Skipped: ")}
         elif report.when == "call" and name not in self._gaps:
             self._passed.append(name)
 
