@@ -56,6 +56,16 @@ def recscale_register_solvers() -> list[SolverSpec]:
             summary="graph filter that blurs and then sharpens; closed form",
         ),
         SolverSpec(
+            name="als-implicit",
+            target="recscale_dask.solvers.als:ImplicitALSSolver",
+            summary="alternating least squares for clicks, plays, purchases: confidence in preferences",
+        ),
+        SolverSpec(
+            name="als-explicit",
+            target="recscale_dask.solvers.als:ExplicitALSSolver",
+            summary="alternating least squares for ratings, with biases of users and items",
+        ),
+        SolverSpec(
             name="item-knn",
             target="recscale_dask.solvers.item_knn:ItemKNNSolver",
             summary="nearest neighbours of items by cosine",

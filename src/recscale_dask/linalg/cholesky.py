@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +12,8 @@ Flat = NDArray[np.float32]
 
 
 @kernel
-def factorize(matrix: Flat, order: int) -> float:
-    """Overwrite the upper triangle of A, by rows, with U of ``A = U' U``; return the ratio of its largest pivot to 1.
+def factorize(matrix: Flat, order: int) -> np.float32:
+    """Overwrite the upper triangle of A, by rows, with U of ``A = U' U``; return its largest pivot.
 
     Parameters
     ----------
@@ -26,7 +24,7 @@ def factorize(matrix: Flat, order: int) -> float:
 
     Returns
     -------
-    float
+    float32
         The largest pivot, which is a lower bound of the condition of A; infinite if a pivot is not positive.
     """
     largest = np.float32(0.0)

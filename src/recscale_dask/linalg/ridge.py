@@ -1,7 +1,7 @@
 """Many small ridge regressions, one for each sparse row: what alternating least squares spends its time in.
 
-A row has entries j with targets g_j and rows B_j of a dense matrix; its solution y is the least of ``|g - B y|^2 + |y|^2``.
-What is wanted is in other units: ``B_j = root_j Z_j S`` for the factors Z_j of the entry's column and a diagonal S, and
+A row has entries j with targets g_j and rows B_j of a dense matrix; its solution y is the least of
+``|g - B y|^2 + |y|^2``. What is wanted is in other units: ``B_j = root_j Z_j S`` for the factors Z_j of the entry's column and a diagonal S, and
 the answer is ``x = S y``. So a sum over *all* columns with a weight of one, which an implicit fit has, and a
 penalty are in S alone, if the factors Z are in the axes of their Gram matrix: ``S^-2 = diag(Z'Z) + penalty``.
 Then nothing of the order of the square of the number of factors is left to do for a row but what its entries ask for.
@@ -22,7 +22,8 @@ from recscale_dask.linalg.register_tiles import GROUP, LANES, add_eight, add_pro
 Flat = NDArray[np.float32]
 
 _CACHED = 1 << 18  # numbers of gathered rows: they stay in the cache next to the core
-_PIECE = 64  # rows whose products are added at once: they stay in the smallest cache
+PIECE = 64
+"""Rows whose products are added at once: they stay in the smallest cache."""
 _AHEAD = 8
 _LARGEST_PIVOT = 1e5  # above which single precision leaves few digits of a solution
 _LINE = LINE_BYTES // 4
@@ -40,6 +41,7 @@ def ridge_rows(
     penalties: Flat,
     start: NDArray[np.float32],
     steps: int,
+    exact_up_to: int,
     out: NDArray[np.float32],
     fits: NDArray[np.float64],
 ) -> None:
@@ -60,18 +62,21 @@ def ridge_rows(
         What conjugate gradients start from; without rows, from 0.
     steps : int
         Of conjugate gradients; 0 is a Cholesky factor of each row's matrix.
+    exact_up_to : int
+        Rows with no more entries are solved by a Cholesky factor in any case.
     out : ndarray of float32, shape (n_rows, width)
     fits : ndarray of float64, shape (n_rows,)
     """
     width = out.shape[1]
-    room = max(_PIECE, _CACHED // width // GROUP * GROUP)
+    room = max(PIECE, _CACHED // width // GROUP * GROUP)
     rows = np.empty(room * width, np.float32)
     dots = np.empty(room, np.float32)
     given = np.empty(room, np.float32)
     scales = np.empty(width, np.float32)
     solution, residual = np.empty(width, np.float32), np.empty(width, np.float32)
     direction, image = np.empty(width, np.float32), np.empty(width, np.float32)
-    matrix = np.empty(width * width if steps == 0 else 0, np.float32)
+    order = width if steps == 0 else min(width, exact_up_to + LANES)
+    matrix = np.empty(order * order, np.float32)
     for i in range(len(indptr) - 1):
         first, last = indptr[i], indptr[i + 1]
         if last == first:
@@ -81,7 +86,7 @@ def ridge_rows(
         for column in range(width):
             scale = curvature[column] + penalties[i] * shares[column]
             scales[column] = np.float32(1.0) / np.sqrt(scale) if scale > 0 else np.float32(0.0)
-        if steps > 0:
+        if steps > 0 and last - first > min(exact_up_to, width):
             for column in range(width):
                 solution[column] = 0.0
                 if len(start) and scales[column] > 0:
@@ -103,7 +108,7 @@ def ridge_rows(
 
 
 @kernel
-def _gather(
+def gather(
     indices: NDArray[np.int32],
     roots: Flat,
     targets: Flat,
@@ -156,7 +161,7 @@ def _by_gradients(
     for column in range(width):
         residual[column] = -solution[column]
     for piece in range(first, last, room):
-        count = _gather(indices, roots, targets, piece, min(piece + room, last), factors, scales, rows, given)
+        count = gather(indices, roots, targets, piece, min(piece + room, last), factors, scales, rows, given)
         for group in range(0, count, GROUP):
             eight_dots(rows, group * width, width, solution, 0, dots, group)
             for p in range(group, group + GROUP):
@@ -168,14 +173,14 @@ def _by_gradients(
         fit -= solution[column] * residual[column]
         size += residual[column] * residual[column]
         direction[column] = residual[column]
-    for step in range(steps):
+    for _step in range(steps):
         if not size > 0:
             break
         for column in range(width):
             image[column] = direction[column]
         for piece in range(first, last, room):
             if last - first > room:
-                count = _gather(indices, roots, targets, piece, min(piece + room, last), factors, scales, rows, given)
+                count = gather(indices, roots, targets, piece, min(piece + room, last), factors, scales, rows, given)
             for group in range(0, count, GROUP):
                 eight_dots(rows, group * width, width, direction, 0, dots, group)
                 add_eight(image, 0, rows, group * width, width, dots, group)
@@ -216,8 +221,8 @@ def _by_factors(
     for column in range(width):
         matrix[column * width + column] = 1.0
         right[column] = 0.0
-    for piece in range(first, last, _PIECE):
-        count = _gather(indices, roots, targets, piece, min(piece + _PIECE, last), factors, scales, rows, given)
+    for piece in range(first, last, PIECE):
+        count = gather(indices, roots, targets, piece, min(piece + PIECE, last), factors, scales, rows, given)
         for group in range(0, count, GROUP):
             add_eight(right, 0, rows, group * width, width, given, group)
         for row in range(0, width, GROUP):
@@ -249,9 +254,9 @@ def _by_entries(
     matrix: Flat,
     solution: Flat,
 ) -> tuple[float, float]:
-    """Solve ``(1 + BB') z = g`` for ``y = B'z``, where there are fewer entries than factors; otherwise `_by_factors`."""
+    """Solve ``(1 + BB') z = g`` for ``y = B'z``: the smaller system where there are few entries."""
     width = len(scales)
-    count = _gather(indices, roots, targets, first, last, factors, scales, rows, given)
+    count = gather(indices, roots, targets, first, last, factors, scales, rows, given)
     order = -(-count // LANES) * LANES
     matrix[: order * order] = 0.0
     for row in range(count):

@@ -53,7 +53,7 @@ def start_vectors(model: Factors, prepared: PreparedMatrix) -> StartVectors:
     matrix = prepared.matrix
     # The scaling is undone with the sums of today, which are near those of the model; lengths do not matter.
     rank = int(np.count_nonzero(model.singular_values))
-    right = _matched(model.item_factors[:, :rank], model.items, matrix.items)
+    right = matched(model.item_factors[:, :rank], model.items, matrix.items)
     right /= np.sqrt(model.singular_values[:rank]).astype(np.float32)
     if prepared.item_scale is not None:
         right *= prepared.item_scale[:, None].astype(np.float32)
@@ -63,7 +63,7 @@ def start_vectors(model: Factors, prepared: PreparedMatrix) -> StartVectors:
         if wide != (matrix.shape[0] < matrix.shape[1]):
             guards = None  # of the side that is the longer one now
         else:
-            guards = _matched(guards, *((model.users, matrix.users) if wide else (model.items, matrix.items)))
+            guards = matched(guards, *((model.users, matrix.users) if wide else (model.items, matrix.items)))
     return StartVectors(right, guards)
 
 
@@ -73,7 +73,7 @@ def guard_count(rank: int) -> int:
     return -(-least // _TILE) * _TILE - rank - _FEWEST
 
 
-def _matched(rows: NDArray[np.float32], known: Vocabulary, ids: Vocabulary) -> NDArray[np.float32]:
+def matched(rows: NDArray[np.float32], known: Vocabulary, ids: Vocabulary) -> NDArray[np.float32]:
     """Return the row of each id; zeros for ids that are not known."""
     codes = known.codes(ids.ids, missing="ignore")
     matched = np.zeros((len(ids), rows.shape[1]), np.float32)
