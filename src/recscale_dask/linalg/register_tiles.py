@@ -108,7 +108,7 @@ def copy_scaled(
 def eight_dots(
     typing: Any, rows: Any, place: Any, width: Any, vector: Any, vector_place: Any, out: Any, out_place: Any
 ) -> Any:
-    """Write the products of a vector with `GROUP` rows, one behind another from `place` on, to eight entries of `out`."""
+    """Write the products of a vector with `GROUP` rows, from `place` on, to eight entries of `out`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         build = _Builder(context, builder, signature, arguments)

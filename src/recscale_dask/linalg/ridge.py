@@ -1,11 +1,11 @@
 """Many small ridge regressions, one for each sparse row: what alternating least squares spends its time in.
 
 A row has entries j with targets g_j and rows B_j of a dense matrix; its solution y is the least of
-``|g - B y|^2 + |y|^2``. What is wanted is in other units: ``B_j = root_j Z_j S`` for the factors Z_j of the entry's column and a diagonal S, and
-the answer is ``x = S y``. So a sum over *all* columns with a weight of one, which an implicit fit has, and a
-penalty are in S alone, if the factors Z are in the axes of their Gram matrix: ``S^-2 = diag(Z'Z) + penalty``.
-Then nothing of the order of the square of the number of factors is left to do for a row but what its entries ask for.
-In these units no eigenvalue of ``1 + B'B`` is above one plus the largest weight of an entry, which single
+``|g - B y|^2 + |y|^2``. What is wanted is in other units: ``B_j = root_j Z_j S`` for the factors Z_j of the entry's
+column and a diagonal S, and the answer is ``x = S y``. So a sum over *all* columns with a weight of one, which an
+implicit fit has, and a penalty are in S alone, if the factors Z are in the axes of their Gram matrix: ``S^-2 =
+diag(Z'Z) + penalty``. Then nothing of the order of the square of the number of factors is left to do for a row but what
+its entries ask for, and no eigenvalue of ``1 + B'B`` is above one plus the largest weight of an entry, which single
 precision and a few steps of conjugate gradients (Takacs, Pilaszy and Tikk, 2011) are enough for.
 """
 

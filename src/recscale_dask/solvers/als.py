@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
+from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import Summary, Transform
-from recscale_dask.errors import OptionError
+from recscale_dask.errors import DataError, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.portable import single_threaded_blas
+from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.tall import tall_algebra
 from recscale_dask.model import Factors, SeenItems, stored_values
 from recscale_dask.solvers.als_closed_form import ALSClosedForm, with_default
-from recscale_dask.solvers.als_entries import Penalty
+from recscale_dask.solvers.als_entries import Penalty, smallest_value
 from recscale_dask.solvers.als_forecast import ALSForecast
 from recscale_dask.solvers.als_kinds import ExplicitKind, ImplicitKind, Kind
 from recscale_dask.solvers.als_rows import EXACT, Method, gram_of
@@ -31,7 +33,7 @@ from recscale_dask.solvers.journal import Journal
 from recscale_dask.solvers.kept_weighting import kept, kept_weighting, weighting_of
 from recscale_dask.solvers.preparation import check_preparation, prepare
 from recscale_dask.solvers.rates import Rates
-from recscale_dask.solvers.reading import readable_blocks
+from recscale_dask.solvers.reading import readable_blocks, reading_executor
 from recscale_dask.solvers.warm_start import matched
 
 METHODS = ("auto", "cholesky", "cg")
@@ -89,6 +91,7 @@ class ALSSolver(Solver):
         self.check(problem)
         matrix = problem.matrix.ready()
         prepared = prepare(matrix, problem.weighting, 0.0, 0.0, executor)
+        self._check_values(prepared.matrix, executor)
         fingerprint = prepared.summary.digest.hex()
         journal = Journal.of(problem, fingerprint, asdict(self))
         kind = self._kind(prepared.summary)
@@ -151,6 +154,9 @@ class ALSSolver(Solver):
 
     n_biases: ClassVar[int]
 
+    def _check_values(self, matrix: UserItemMatrix, executor: Executor) -> None:
+        """Raise a DataError if a value does not suit the solver."""
+
     @abstractmethod
     def _kind(self, summary: Summary) -> Kind:
         """Return what is fitted, given a summary of the data."""
@@ -189,9 +195,9 @@ class ALSSolver(Solver):
 class ImplicitALSSolver(ALSSolver):
     """Implicit feedback (Hu, Koren and Volinsky, 2008); the options of ``factorize(solver="als-implicit")``.
 
-    Minimizes, over all users u and items i, ``sum c (p - x_u y_i)^2 + sum l_u |x_u|^2 + sum l_i |y_i|^2``, where a stored
-    value r has ``p = 1, c = 1 + alpha r``, any other entry ``p = 0, c = 1``, and with n stored values in a row (or
-    column) of N entries ``l = regularization (n + offset N)^exponent`` (Rendle et al., 2021).
+    Minimizes, over all users u and items i, ``sum c (p - x_u y_i)^2 + sum l_u |x_u|^2 + sum l_i |y_i|^2``, where a
+    stored value r has ``p = 1, c = 1 + alpha r``, any other entry ``p = 0, c = 1``, and with n stored values in a row
+    (or column) of N entries ``l = regularization (n + offset N)^exponent`` (Rendle et al., 2021).
 
     Parameters
     ----------
@@ -200,7 +206,7 @@ class ImplicitALSSolver(ALSSolver):
     exponent : float
         How penalties grow with the number of stored values: 0 is one for all, as in implicit; 1 that of Spark.
     offset : float
-        Share of all entries of a row that counts as stored values in its penalty; ``1 / alpha`` is that of Rendle et al.
+        Share of all entries of a row that counts as stored values in its penalty; Rendle et al. have ``1 / alpha``.
     alpha : float
         Confidence in a stored value of 1, above that in one that is not stored.
     max_sweeps : int
@@ -232,6 +238,15 @@ class ImplicitALSSolver(ALSSolver):
         check_number(self.alpha, "alpha")
         if self.alpha == 0:
             raise OptionError("alpha must be above 0: with 0 a stored value is as one that is not. Try alpha=1.")
+
+    def _check_values(self, matrix: UserItemMatrix, executor: Executor) -> None:
+        with reading_executor(matrix, executor) as where:
+            value, user, item = min(map_blocks(where, smallest_value, matrix.sources, label="smallest value"))
+        if value < 0:
+            raise DataError(
+                f"{self.name} takes values as confidence, of at least 0; user row {user}, item column {item} holds "
+                f"{value:g}. Remove such rows, or use solver='als-explicit'."
+            )
 
     def _kind(self, summary: Summary) -> Kind:
         penalty = Penalty(float(self.regularization), float(self.exponent), float(self.offset))
@@ -276,7 +291,9 @@ class ExplicitALSSolver(ALSSolver):
         check_number(self.bias_regularization, "bias_regularization")
         check_number(self.exponent, "exponent", most=2.0)
         if not self.regularization > 0:
-            raise OptionError("regularization must be above 0: users with fewer ratings than factors need one. Try 0.1.")
+            raise OptionError(
+                "regularization must be above 0: users with fewer ratings than factors need one. Try 0.1."
+            )
         if problem.weighting is not None:
             raise OptionError(
                 f"als-explicit fits ratings as they are; got weighting={problem.weighting!r}. Leave it out, or use "

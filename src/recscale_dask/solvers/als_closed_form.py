@@ -1,4 +1,4 @@
-"""Users of a model of alternating least squares, in closed form: those of the fit, which are solved for last, and new ones."""
+"""Users of a model of alternating least squares in closed form: those of the fit, solved for last, and new ones."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.data.blocks import Block
-from recscale_dask.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +32,7 @@ class WeightedEntries:
 
 @dataclass(frozen=True, slots=True)
 class ImplicitEntries:
-    """Preferences of 1 with a confidence of ``1 + alpha value``; entries that are not stored are 0 with a confidence of 1.
+    """Preferences of 1 with a confidence of ``1 + alpha value``; what is not stored is 0 with a confidence of 1.
 
     Attributes
     ----------
@@ -43,19 +42,7 @@ class ImplicitEntries:
     alpha: float
 
     def of(self, block: Block) -> WeightedEntries:
-        """Return the entries of a block; a value of 0 is as one that is not stored.
-
-        Raises
-        ------
-        DataError
-            If a value is negative.
-        """
-        if len(block.values) and block.values.min() < 0:
-            at = int(np.argmin(block.values))
-            raise DataError(
-                f"als-implicit takes values as confidence, so of at least 0; one of item or user number "
-                f"{block.indices[at]} is {block.values[at]:g}. Remove such rows, or use solver='als-explicit'."
-            )
+        """Return the entries of a block, whose values are not negative; one of 0 is as one that is not stored."""
         weights = self.alpha * block.values.astype(np.float32, copy=False)
         roots = np.sqrt(weights)
         constants = np.where(weights > 0, 1.0 + weights.astype(np.float64), 0.0)
@@ -80,6 +67,14 @@ class ExplicitEntries:
         """Return the entries of a block."""
         rest = block.values.astype(np.float64) - self.mean - self.biases[block.indices]
         return WeightedEntries(np.ones(len(rest), np.float32), rest.astype(np.float32), np.square(rest))
+
+
+def smallest_value(block: Block) -> tuple[float, int, int]:
+    """Return the smallest value of a block, and the numbers of its row and column; 0 if there is none below."""
+    if not len(block.values) or block.values.min() >= 0:
+        return 0.0, 0, 0
+    at = int(np.argmin(block.values))
+    return float(block.values[at]), block.start + int(block.row_numbers()[at]), int(block.indices[at])
 
 
 Entries: TypeAlias = ImplicitEntries | ExplicitEntries

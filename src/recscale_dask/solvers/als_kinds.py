@@ -101,7 +101,7 @@ class ImplicitKind(Kind):
         return _random_rows(n_items, rank, seed, nonnegative=self.nonnegative)
 
     def against(self, columns: NDArray[np.float32], gram: NDArray[np.float64], algebra: TallAlgebra) -> Against:
-        """Return what rows are solved against, in the axes of the Gram matrix; each axis points to its largest entry."""
+        """Return what rows are solved against, in the axes of the Gram matrix, which point to their largest entries."""
         if self.nonnegative:
             return Against(self._system(columns, gram), columns, np.eye(len(gram), dtype=np.float32))
         values, vectors = np.linalg.eigh(gram)
@@ -184,7 +184,9 @@ class ExplicitKind(Kind):
 
     def user_factors(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return factors, the mean and the bias of the user, and 1."""
-        return np.column_stack([rows[:, :-1], rows[:, -1:] + np.float32(self.mean), np.ones((len(rows), 1), np.float32)])
+        return np.column_stack(
+            [rows[:, :-1], rows[:, -1:] + np.float32(self.mean), np.ones((len(rows), 1), np.float32)]
+        )
 
     def item_factors(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return factors, 1, and the bias of the item."""
