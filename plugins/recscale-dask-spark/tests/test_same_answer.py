@@ -1,4 +1,4 @@
-"""Fitting, top-k, pair scores, reconstruction and metrics have the bytes of the built-in executors on Spark."""
+"""Fits, top-k, pair scores, reconstruction and metrics have the bytes of the built-in executors on Spark."""
 
 import os
 
@@ -8,7 +8,7 @@ import pytest
 import recscale_dask as rs
 from recscale_dask.execution.contract import Executor
 from recscale_dask.testing.matrices import planted_tastes
-from recscale_dask.testing.same_answer import answers_of
+from recscale_dask.testing.same_answer import als_answers_of, answers_of
 from recscale_dask_spark import health
 
 MISSING = health.check()
@@ -29,6 +29,6 @@ def judged(executor: Executor) -> list[bytes | float]:
 @pytest.mark.parametrize("shared_files", [None, False], ids=["mapped files", "broadcast variables"])
 def test_spark_gives_the_bytes_of_serial(shared_files: bool | None) -> None:
     with rs.open_executor("serial") as executor:
-        expected = answers_of(executor), judged(executor)
+        expected = answers_of(executor), als_answers_of(executor), judged(executor)
     with rs.open_executor("spark", master="local[2]", shared_files=shared_files) as executor:
-        assert (answers_of(executor), judged(executor)) == expected
+        assert (answers_of(executor), als_answers_of(executor), judged(executor)) == expected

@@ -214,7 +214,7 @@ def _by_factors(
     matrix: Flat,
     solution: Flat,
     right: Flat,
-) -> tuple[float, float]:
+) -> tuple[float, np.floating]:
     """Solve ``(1 + B'B) y = B'g``; return the fit and the largest pivot."""
     width = len(scales)
     matrix[: width * width] = 0.0
@@ -253,7 +253,7 @@ def _by_entries(
     given: Flat,
     matrix: Flat,
     solution: Flat,
-) -> tuple[float, float]:
+) -> tuple[float, np.floating]:
     """Solve ``(1 + BB') z = g`` for ``y = B'z``: the smaller system where there are few entries."""
     width = len(scales)
     count = gather(indices, roots, targets, first, last, factors, scales, rows, given)

@@ -40,7 +40,9 @@ class ALSClosedForm(ClosedForm):
         """Return the factors of a block of rows; explained is what they take off the objective of rows of zeros."""
         found = self._solved(block)
         rows = with_default(found.rows, np.diff(block.indptr) == 0, self.without_items)
-        total = np.bincount(block.row_numbers(), weights=found.constants, minlength=block.n_rows)
+        total: NDArray[np.float64] = np.bincount(
+            block.row_numbers(), weights=found.constants, minlength=block.n_rows
+        ).astype(np.float64, copy=False)
         return FoldedRows(self.kind.user_factors(rows), total, np.clip(-found.fits, 0.0, total))
 
     def contributions(self, block: Block, item: int) -> NDArray[np.float64]:

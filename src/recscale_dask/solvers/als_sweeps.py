@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.data.blocks import Block
+from recscale_dask.data.dense import RowBlock
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, SolverStep
 from recscale_dask.execution.portable import add
@@ -33,12 +33,13 @@ class Side:
     noun : str
         ``"users"`` or ``"items"``.
     blocks : sequence of Recipe of Block
+        Sparse ones.
     bounds : ndarray of int64, shape (n_blocks + 1,)
         Rows where they begin.
     """
 
     noun: str
-    blocks: Sequence[Recipe[Block]]
+    blocks: Sequence[Recipe[RowBlock]]
     bounds: NDArray[np.int64]
 
 
@@ -109,8 +110,14 @@ class Sweeps:
             if journal.kept:
                 number = len(progress.objectives)
                 values = {"objectives": progress.objectives, "items_penalty": progress.items_penalty}
-                arrays = {"users": progress.users, "items": progress.items, "gram": progress.items_gram}
-                journal.keep(values, {f"{name}-{number}": array for name, array in arrays.items()})
+                journal.keep(
+                    values,
+                    {
+                        f"users-{number}": progress.users,
+                        f"items-{number}": progress.items,
+                        f"gram-{number}": progress.items_gram,
+                    },
+                )
             self._tell(progress, max_sweeps, tol)
 
     def solved_users(self, system: RowSystem) -> tuple[NDArray[np.float32], Sums]:

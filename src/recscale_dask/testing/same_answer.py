@@ -20,6 +20,7 @@ from recscale_dask.scoring.recommend import recommend
 from recscale_dask.scoring.reconstruct import reconstruct_blocks
 from recscale_dask.scoring.request import RecommendRequest, request
 from recscale_dask.scoring.write import recommend_to
+from recscale_dask.solvers.als import ExplicitALSSolver, ImplicitALSSolver
 from recscale_dask.solvers.base import Problem, Solver
 from recscale_dask.solvers.ease import EASESolver
 from recscale_dask.solvers.graph_filter import BSPMSolver
@@ -93,3 +94,30 @@ def _answers_of_items(solver: Solver, matrix: UserItemMatrix, executor: Executor
         "scores": score_pairs(model, everyone, items, executor).tobytes(),
         "folded": folded.fingerprint,
     }
+
+
+def als_answers_of(executor: Executor, *, n_users: int = 9000, n_items: int = 500, seed: int = 0) -> dict[str, Any]:
+    """Fit by alternating least squares and fold in on an open executor; return what must be equal on all.
+
+    Returns
+    -------
+    dict
+        Of each way to solve, the SHA-256 of the factors of a fit, its objectives, and the SHA-256 of the factors of the
+        same users folded in.
+    """
+    tastes = planted_tastes(n_users, n_items, n_groups=8, seed=seed)
+    data = Interactions.from_arrow(pa.table(tastes.columns()), user="user", item="item", value="value", time="time")
+    matrix = UserItemMatrix.from_interactions(data)
+    answers: dict[str, Any] = {}
+    for name, solver in {
+        "cg": ImplicitALSSolver(max_sweeps=2, method="cg"),
+        "cholesky": ImplicitALSSolver(max_sweeps=2, method="cholesky", exponent=1.0),
+        "nonnegative": ImplicitALSSolver(max_sweeps=1, nonnegative=True),
+        "explicit": ExplicitALSSolver(max_sweeps=2),
+    }.items():
+        problem = Problem(matrix=matrix, rank=20, tol=0.0, seed=seed, weighting="log" if name == "cg" else None)
+        model = solver.fit(problem, executor)
+        model = replace(model, provenance={**model.provenance, "options": {"weighting": problem.weighting}})
+        folded = fold_in(model, with_items_of(matrix, matrix.items), solver.closed_form(model), executor)
+        answers[name] = model.factors_sha256(), model.provenance["objective"], folded.factors_sha256()
+    return answers
