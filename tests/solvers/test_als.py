@@ -46,8 +46,7 @@ def explicit_objective(A, model, *, regularization, bias_regularization, exponen
         (users[:, :-2], users[:, -2] - mean, stored.sum(1)),
         (items[:, :-2], items[:, -1], stored.sum(0)),
     ):
-        squares = regularization * (rows**2).sum(axis=1) + bias_regularization * biases**2
-        loss += (n**exponent * squares).sum()
+        loss += (regularization * n**exponent * (rows**2).sum(axis=1)).sum() + bias_regularization * (biases**2).sum()
     return loss
 
 
@@ -136,7 +135,7 @@ def test_explicit_users_solve_for_factors_and_bias_together():
     for user in (0, 3):
         stored = dense[user] != 0
         design = items[stored, :-1]  # factors and 1
-        penalty = stored.sum() * np.diag([0.2] * 4 + [0.6])
+        penalty = np.diag([0.2 * stored.sum()] * 4 + [0.6])
         rest = dense[user, stored] - mean - items[stored, -1]
         expected = np.linalg.solve(design.T @ design + penalty, design.T @ rest)
         expected[-1] += mean

@@ -36,11 +36,9 @@ def nonnegative_rows(
 
     Parameters
     ----------
-    indptr, indices, roots, targets, factors, penalties, start, out, fits
+    indptr, indices, roots, targets, factors, shares, penalties, start, out, fits
         See `recscale_dask.linalg.ridge.ridge_rows`; here B is not in other units.
     gram : ndarray of float32, flat, shape (width, width)
-    shares : ndarray of float32, shape (width,)
-        Answers are 0 where they are not above 0.
     bounds : ndarray of float32, shape (width,)
         0, or minus infinity for what may be negative.
     """
@@ -66,7 +64,7 @@ def nonnegative_rows(
                 for column in range(0, width, LANES):
                     add_products(matrix, row * width + column, width, rows, row, column, width, count, 1)
         for column in range(width):
-            answer[column] = start[i, column] if len(start) and shares[column] > 0 else 0.0
+            answer[column] = start[i, column] if len(start) else 0.0
             answer[column] = max(answer[column], np.float64(bounds[column]))
             slope[column] = -right[column]
         for column in range(width):
@@ -77,7 +75,7 @@ def nonnegative_rows(
             most, largest = 0.0, 0.0
             for column in range(width):
                 pivot = np.float64(matrix[column * width + column])
-                if shares[column] > 0 and pivot > 0:
+                if pivot > 0:
                     after = max(answer[column] - slope[column] / pivot, np.float64(bounds[column]))
                     change = after - answer[column]
                     if change != 0:

@@ -263,22 +263,23 @@ class ImplicitALSSolver(ALSSolver):
 class ExplicitALSSolver(ALSSolver):
     """Ratings with biases (Zhou et al., 2008; Koren, 2009); the options of ``factorize(solver="als-explicit")``.
 
-    Minimizes, over the stored values r, ``sum (r - m - b_u - b_i - x_u y_i)^2 + sum l_u (|x_u|^2 + s b_u^2) + sum l_i
-    (|y_i|^2 + s b_i^2)``, with the mean m of all, ``l = regularization n^exponent`` for n stored values, and ``s =
-    bias_regularization / regularization``. The factors of a model end with the biases, so its scores are ratings.
+    Minimizes, over the stored values r, ``sum (r - m - b_u - b_i - x_u y_i)^2 + sum l_u |x_u|^2 + sum l_i |y_i|^2 +
+    s (sum b_u^2 + sum b_i^2)``, with the mean m of all, ``l = regularization n^exponent`` for n stored values, and ``s =
+    bias_regularization``. The factors of a model end with the biases, so its scores are ratings.
 
     Parameters
     ----------
     regularization, bias_regularization : float
-        Of the squares of factors and of biases.
+        Of the squares of factors and of biases; the latter is the number of ratings that halves a bias.
     exponent : float
-        How penalties grow with the number of stored values: 1 is the weighted lambda of Zhou et al., 0 one for all.
+        How penalties of factors grow with the number of stored values: 1 is the weighted lambda of Zhou et al., 0 one
+        for all.
     max_sweeps, method, cg_steps, nonnegative
         See `ImplicitALSSolver`; biases may be negative in any case.
     """
 
-    regularization: float = 0.1
-    bias_regularization: float = 0.1
+    regularization: float = 1.2
+    bias_regularization: float = 4.0
     exponent: float = 0.5
 
     name: ClassVar[str] = "als-explicit"
@@ -308,8 +309,8 @@ class ExplicitALSSolver(ALSSolver):
 
     def _kind_with(self, mean: float) -> ExplicitKind:
         penalty = Penalty(float(self.regularization), float(self.exponent), 0.0)
-        share = float(self.bias_regularization / self.regularization)
-        return ExplicitKind(penalty=penalty, nonnegative=self.nonnegative, mean=mean, bias_share=share)
+        bias = float(self.bias_regularization)
+        return ExplicitKind(penalty=penalty, nonnegative=self.nonnegative, mean=mean, bias_penalty=bias)
 
     def _kept(self, kind: Kind) -> dict[str, NDArray[Any]]:
         assert isinstance(kind, ExplicitKind)

@@ -54,7 +54,9 @@ class ALSClosedForm(ClosedForm):
         system, n = self.system, len(self.without_items)
         entries = system.entries.of(self.weigh(block))
         own = system.factors[block.indices, :n].astype(np.float64) * entries.roots[:, None].astype(np.float64)
-        penalty = float(system.penalty.of(block)[0]) * system.shares[:n].astype(np.float64)
+        penalty = np.full(n, system.penalty.of(block)[0], np.float64)
+        if system.bias_penalty is not None:
+            penalty[-1] = system.bias_penalty
         matrix = system.gram + np.diag(penalty) + own.T @ own
         used = np.ones(n, bool) if not self.kind.nonnegative else self._solved(block).rows[0] != 0
         direction = np.zeros(n)

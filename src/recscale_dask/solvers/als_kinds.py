@@ -140,8 +140,7 @@ class ImplicitKind(Kind):
         return np.ascontiguousarray(factors)
 
     def _system(self, columns: NDArray[np.float32], gram: NDArray[np.float64]) -> RowSystem:
-        ones = np.ones(columns.shape[1], np.float32)
-        return RowSystem.of(columns, gram, ones, ImplicitEntries(self.alpha), self.penalty)
+        return RowSystem.of(columns, gram, ImplicitEntries(self.alpha), self.penalty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +152,12 @@ class ExplicitKind(Kind):
     Attributes
     ----------
     mean : float
-    bias_share : float
-        Of the penalty, for the square of a bias.
+    bias_penalty : float
+        Of the square of a bias.
     """
 
     mean: float
-    bias_share: float
+    bias_penalty: float
 
     def start(self, n_items: int, rank: int, seed: int) -> NDArray[np.float32]:
         """Return the first rows of items: biases are 0."""
@@ -171,12 +170,10 @@ class ExplicitKind(Kind):
 
     def final(self, items: NDArray[np.float32]) -> RowSystem:
         """Return what rows of users are solved against."""
-        n_unknowns = items.shape[1]
-        factors, shares = items.copy(), np.ones(n_unknowns, np.float32)
-        factors[:, -1] = 1.0
-        shares[-1] = self.bias_share
+        columns, nothing = items.copy(), np.zeros((items.shape[1], items.shape[1]))
+        columns[:, -1] = 1.0
         entries = ExplicitEntries(self.mean, items[:, -1].copy())
-        return RowSystem.of(factors, np.zeros((n_unknowns, n_unknowns)), shares, entries, self.penalty, n_free=1)
+        return RowSystem.of(columns, nothing, entries, self.penalty, self.bias_penalty)
 
     def without_items(self, users: NDArray[np.float32], empty: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return zeros: the mean and the biases of items are left."""

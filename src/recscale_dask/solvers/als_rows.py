@@ -56,35 +56,32 @@ class RowSystem:
     gram : ndarray of float64, shape (n_unknowns, n_unknowns)
         What all columns add to the matrix of each row: that of the factors for implicit data, else zeros. Diagonal
         unless answers are not to be negative.
-    shares : ndarray of float32, shape (width,)
-        Of a row's penalty, for each unknown; zeros behind these.
     entries : Entries
     penalty : Penalty
-    n_free : int
-        How many of the last unknowns may be negative where the others may not.
+        Of the squares of unknowns.
+    bias_penalty : float or None
+        Of the square of the last unknown instead, whatever the row; that may be negative where others may not.
     """
 
     factors: NDArray[np.float32]
     gram: NDArray[np.float64]
-    shares: NDArray[np.float32]
     entries: Entries
     penalty: Penalty
-    n_free: int = 0
+    bias_penalty: float | None = None
 
     @classmethod
     def of(
         cls,
-        factors: NDArray[np.float32],
+        columns: NDArray[np.float32],
         gram: NDArray[np.float64],
-        shares: NDArray[Any],
         entries: Entries,
         penalty: Penalty,
-        n_free: int = 0,
+        bias_penalty: float | None = None,
     ) -> Self:
-        """Return a system of factors that are as wide as there are unknowns."""
-        width = -(-len(shares) // LANES) * LANES
-        system = cls(_padded(factors, width), gram, _padded(shares[None], width)[0], entries, penalty, n_free)
-        for array in (system.factors, system.gram, system.shares):
+        """Return a system, given the rows of columns, which are as wide as there are unknowns."""
+        factors = _padded(columns, -(-columns.shape[1] // LANES) * LANES)
+        system = cls(factors, gram, entries, penalty, bias_penalty)
+        for array in (system.factors, system.gram):
             array.flags.writeable = False  # kernels are compiled once, for constants as they reach workers
         return system
 
@@ -98,25 +95,28 @@ class RowSystem:
             What conjugate gradients and coordinate descent begin with; by default zeros.
         method : Method
         """
-        width, n_unknowns = len(self.shares), len(self.gram)
+        width, n = self.factors.shape[1], len(self.gram)
         entries, penalties = self.entries.of(block), self.penalty.of(block)
         arrays = (block.indptr, block.indices, entries.roots, entries.targets, self.factors.reshape(-1))
         out, fits = np.empty((block.n_rows, width), np.float32), np.empty(block.n_rows)
         begun = _padded(start, width)
+        shares, added = np.zeros(width, np.float32), np.zeros((width, width), np.float32)
+        shares[:n], added[:n, :n] = 1.0, self.gram
+        if self.bias_penalty is not None:
+            shares[n - 1], added[n - 1, n - 1] = 0.0, self.bias_penalty
         if method.nonnegative:
-            gram = np.zeros((width, width), np.float32)
-            gram[:n_unknowns, :n_unknowns] = self.gram
             bounds = np.zeros(width, np.float32)
-            bounds[n_unknowns - self.n_free : n_unknowns] = -np.inf
-            nonnegative_rows(*arrays, gram.reshape(-1), self.shares, penalties, bounds, begun, out, fits)
+            bounds[n - 1] = 0.0 if self.bias_penalty is None else -np.inf
+            nonnegative_rows(*arrays, added.reshape(-1), shares, penalties, bounds, begun, out, fits)
         else:
-            curvature = np.zeros(width, np.float32)
-            curvature[:n_unknowns] = np.diag(self.gram)
-            steps, exact = method.steps, method.exact_up_to
-            ridge_rows(*arrays, curvature, self.shares, penalties, begun, steps, exact, out, fits)
-        rows = np.ascontiguousarray(out[:, :n_unknowns])
-        squares = np.square(rows, dtype=np.float64) @ self.shares[:n_unknowns].astype(np.float64)
-        return Solution(rows, entries.constants, fits, penalties * squares)
+            curvature = np.diag(added).copy()
+            ridge_rows(*arrays, curvature, shares, penalties, begun, method.steps, method.exact_up_to, out, fits)
+        rows = np.ascontiguousarray(out[:, :n])
+        squares = np.square(rows, dtype=np.float64)
+        penalty = penalties * (squares @ shares[:n].astype(np.float64))
+        if self.bias_penalty is not None:
+            penalty += self.bias_penalty * squares[:, -1]
+        return Solution(rows, entries.constants, fits, penalty)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
