@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.weighting import Summary, Transform
-from recscale_dask.errors import DataError, OptionError
+from recscale_dask.data.weighting import Summary, Transform, kept_summary, summary_of
+from recscale_dask.errors import DataError, ModelFormatError, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.machine import cpu_count
@@ -30,7 +30,6 @@ from recscale_dask.solvers.als_sweeps import Progress, Side, Sweeps, first_progr
 from recscale_dask.solvers.base import Problem, Solver, check_rank
 from recscale_dask.solvers.forecast import Forecast, Workers
 from recscale_dask.solvers.journal import Journal
-from recscale_dask.solvers.kept_weighting import kept, kept_weighting, weighting_of
 from recscale_dask.solvers.preparation import check_preparation, prepare
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
@@ -139,16 +138,21 @@ class ALSSolver(Solver):
                 "values": np.ones(1, np.float32) if plain else stored_values(matrix.sources, seen),
                 "without_items": without_items,
                 **self._kept(kind),
-                **kept_weighting(Transform(problem.weighting, prepared.summary)),
+                **kept_summary(Transform(problem.weighting, prepared.summary)),
             },
         )
 
     def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form: the system of a user, solved."""
-        kind = self._kind_of(model)
+        weighting = model.provenance.get("options", {}).get("weighting")
+        try:
+            weigh = Transform(weighting, summary_of(weighting, model.training))
+            kind, without_items = self._kind_of(model), model.training["without_items"]
+        except KeyError as error:
+            raise ModelFormatError(f"this model does not hold {error}, which new users need. Fit it again.") from error
         with single_threaded_blas():
             system = kind.final(kind.item_rows(model.item_factors))
-        return ALSClosedForm(weighting_of(model), kind, system, kept(model, "without_items"))
+        return ALSClosedForm(weigh, kind, system, without_items)
 
     # -- what differs -------------------------------------------------------------------------------------
 
@@ -264,8 +268,8 @@ class ExplicitALSSolver(ALSSolver):
     """Ratings with biases (Zhou et al., 2008; Koren, 2009); the options of ``factorize(solver="als-explicit")``.
 
     Minimizes, over the stored values r, ``sum (r - m - b_u - b_i - x_u y_i)^2 + sum l_u |x_u|^2 + sum l_i |y_i|^2 +
-    s (sum b_u^2 + sum b_i^2)``, with the mean m of all, ``l = regularization n^exponent`` for n stored values, and ``s =
-    bias_regularization``. The factors of a model end with the biases, so its scores are ratings.
+    s (sum b_u^2 + sum b_i^2)``, with the mean m of all, ``l = regularization n^exponent`` for n stored values, and
+    ``s = bias_regularization``. The factors of a model end with the biases, so its scores are ratings.
 
     Parameters
     ----------
@@ -305,7 +309,7 @@ class ExplicitALSSolver(ALSSolver):
         return self._kind_with(summary.total / max(1, int(summary.counts.sum())))
 
     def _kind_of(self, model: Factors) -> Kind:
-        return self._kind_with(float(kept(model, "mean")[0]))
+        return self._kind_with(float(model.training["mean"][0]))
 
     def _kind_with(self, mean: float) -> ExplicitKind:
         penalty = Penalty(float(self.regularization), float(self.exponent), 0.0)
