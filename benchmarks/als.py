@@ -108,7 +108,7 @@ def ours(A: Any, rank: int, sweeps: int, regularization: float, exponent: float,
         progress=lambda event: ends.append(time.perf_counter()) if isinstance(event, SolverStep) else None,
     )
     reported = model.provenance["objective"][-2]  # before the users are solved for once more
-    return Fit(model.user_factors, model.item_factors, tuple(np.diff(ends)), reported)
+    return Fit(model.user_factors, model.item_factors, tuple(np.diff(ends).tolist()), float(reported))
 
 
 def implicit_als(A: Any, rank: int, sweeps: int, regularization: float) -> Fit:
@@ -120,7 +120,7 @@ def implicit_als(A: Any, rank: int, sweeps: int, regularization: float) -> Fit:
     model.user_factors, model.item_factors = start(A.shape, rank)
     seconds: list[float] = []
     with threadpool_limits(1, "blas"):  # as it asks for
-        model.fit(confidence, show_progress=False, callback=lambda _, elapsed: seconds.append(elapsed))
+        model.fit(confidence, show_progress=False, callback=lambda _, elapsed, *loss: seconds.append(elapsed))
     return Fit(model.user_factors, model.item_factors, tuple(seconds[1:]))
 
 

@@ -162,7 +162,7 @@ def gowalla(report: Report, inputs: argparse.Namespace) -> None:
         results[name] = rs.evaluate(fit(whole, RANK, best), test, metrics=METRICS, progress=False).metrics
         report.note(f"gowalla, {name}: on the test set with {best} at rank {RANK}: {results[name]}")
     for metric, target in zip(METRICS, (0.1627, 0.1378), strict=True):
-        mine, peer = (results[name][metric] for name in ("ours", "implicit"))
+        mine, peer = (float(results[name][metric]) for name in ("ours", "implicit"))
         report.row(
             Row(case=f"gowalla: {metric}, implicit's ALS", ours=mine, peer=peer, target=target, absolute=True, unit="")
         )

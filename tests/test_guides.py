@@ -47,3 +47,8 @@ def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
     assert first.startswith("UserItemMatrix(5000 users x 800 items")
     assert first.endswith("True")
     assert last.startswith("True ")
+
+
+def test_guide_to_alternating_least_squares_runs_as_pasted(tmp_path: Path) -> None:
+    printed = pasted("als.md", tmp_path)
+    assert printed.startswith("[")

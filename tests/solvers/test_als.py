@@ -243,8 +243,8 @@ def test_an_earlier_model_saves_sweeps_whatever_users_and_items_were_added():
             rs.factorize(whole, **options, **named),
             rs.factorize(whole, warm_start=earlier, **options, **named),
         )
-        assert warm.provenance["objective"][0] < cold.provenance["objective"][0]
-        assert warm.provenance["sweeps"] < cold.provenance["sweeps"]
+        # Its first sweep is as good as the third of a fit from random rows.
+        assert warm.provenance["objective"][0] < cold.provenance["objective"][2]
 
 
 @pytest.mark.parametrize("options", [{**IMPLICIT, "method": "cg"}, EXPLICIT])
