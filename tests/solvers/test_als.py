@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import recscale_dask as rs
-from recscale_dask.errors import DataError, OptionError
+from recscale_dask.errors import DataError, ModelFormatError, OptionError
 from recscale_dask.execution.events import RunStarted, SolverStep
 from recscale_dask.testing.matrices import planted_tastes
 
@@ -226,6 +226,12 @@ def test_a_zero_is_as_what_is_not_stored():
     B.eliminate_zeros()
     without = rs.factorize(B, rank=4, **IMPLICIT)
     np.testing.assert_allclose(stored.reconstruct().compute(), without.reconstruct().compute(), atol=1e-4)
+
+
+def test_drift_is_refused():
+    model = rs.factorize(counts(), rank=4, **IMPLICIT)
+    with pytest.raises(ModelFormatError, match="alternating least squares"):
+        model.drift(counts())
 
 
 # -- going on ------------------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ def drift(model: Factors, threshold: float = THRESHOLD) -> Drift:
     energy = Energy.of(model.training)
     if energy is None:
         raise ModelFormatError(
-            "this model does not hold the energy of its training data, as none that earlier versions saved does. "
-            "Fit it again."
+            "this model does not hold the energy of its training data, as none of alternating least squares does, and "
+            "none that earlier versions saved. Judge it with rs.evaluate, or fit an SVD."
         )
     new = model.provenance["folded_in"]
     skipped = new["skipped_interactions"]
