@@ -99,7 +99,8 @@ def factorize(
         True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
         every event of `recscale_dask.execution.events`.
     **options
-        Options of the solver by name: for ``svd``, `maxiter`, `block_size`, `basis_size` and `center`.
+        Options of the solver by name: for ``svd``, `maxiter`, `block_size`, `basis_size`, `center`,
+        `filter`, `filter_strength` and `undo_scaling`: see `recscale_dask.solvers.svd.SVDSolver`.
 
     Raises
     ------

@@ -31,6 +31,7 @@ from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
+from recscale_dask.solvers.spectral_filter import SpectralFilter
 from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
@@ -58,12 +59,24 @@ class SVDSolver(Solver):
         Subtract the mean of each item, of each user, or of all entries (zeros among them) from the matrix,
         without densifying. The means come back as one more column of the factors, so that these
         approximate the matrix itself.
+    filter : {"ridge", "power"}, optional
+        What a score keeps of each singular vector, by its singular value: `recscale_dask.solvers.spectral_filter`.
+        None keeps all of the first `rank`, and nothing of others.
+    filter_strength : float, optional
+        Of the filter, in units of the largest singular value: what ``ridge`` adds to its square, or the exponent of
+        ``power``.
+    undo_scaling : bool
+        Whether scores undo ``item_scaling=b``: a user with the row r (weighted) has the scores ``r Di^-b V g V' Di^b``.
+        If not, they are ``r V g V'``, as those of EigenRec (Nikolakopoulos et al., 2019).
     """
 
     maxiter: int | None = None
     block_size: int | None = None
     basis_size: int | None = None
     center: str | None = None
+    filter: str | None = None
+    filter_strength: float | None = None
+    undo_scaling: bool = True
 
     warm_starts: ClassVar[bool] = True
     checkpoints: ClassVar[bool] = True
@@ -74,9 +87,22 @@ class SVDSolver(Solver):
         check_preparation(problem.weighting, problem.user_scaling, problem.item_scaling)
         _check_options(problem.tol, self.maxiter, self.block_size, self.basis_size)
         check_center(self.center)
+        self.spectral_filter.check()
+        if self.undo_scaling not in (True, False):
+            raise OptionError(f"undo_scaling must be True or False; got {self.undo_scaling!r}")
+        if self.center is not None and not self.undo_scaling:
+            raise OptionError(
+                "center needs factors that approximate the matrix, which they do not with undo_scaling=False. "
+                "Leave one of the two out."
+            )
         whole_number(problem.seed, "seed", at_least=0)
         if problem.warm_start is not None:
             check_warm_start(problem.warm_start, problem, self.center)
+
+    @property
+    def spectral_filter(self) -> SpectralFilter:
+        """The filter that the options name."""
+        return SpectralFilter(self.filter, self.filter_strength)
 
     def forecast(self, problem: Problem, workers: Workers, rates: Rates) -> Forecast:
         """Return what `fit` is going to take."""
@@ -103,7 +129,7 @@ class SVDSolver(Solver):
             yield f"basis_size={size} (more passes)", replace(self, basis_size=size)
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
-        """Return factors that approximate the weighted matrix; scaling is undone."""
+        """Return factors that approximate the weighted matrix, but for what a filter takes; scaling is undone."""
         self.check(problem)
         matrix = problem.matrix.ready()
         prepared = prepare(matrix, problem.weighting, problem.user_scaling, problem.item_scaling, executor)
@@ -133,7 +159,9 @@ class SVDSolver(Solver):
         if found.center is not None:
             center = _folded_center(found.center, over_root, own_mean=self.center == "users")
             items = np.column_stack([items, found.center.balanced()[1]])
-        if prepared.item_unscale is not None:
+        gains = self.spectral_filter.gains(values)
+        items[:, : len(values)] *= np.sqrt(gains)
+        if prepared.item_unscale is not None and self.undo_scaling:
             items *= prepared.item_unscale[:, None]
         item_factors = items.astype(np.float32)
         closed_form = SVDClosedForm(
@@ -142,6 +170,8 @@ class SVDSolver(Solver):
             item_factors,
             values,
             center,
+            gains,
+            self.undo_scaling,
         )
         del items
         user_factors = np.empty((matrix.shape[0], item_factors.shape[1]), np.float32)
@@ -176,7 +206,7 @@ class SVDSolver(Solver):
 
     def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form of the factors of new users."""
-        return SVDClosedForm.of(model, self.center)
+        return SVDClosedForm.of(model, self.center, self.spectral_filter, undo_scaling=self.undo_scaling)
 
 
 def _folded_center(center: Center, over_root: NDArray[np.float64], *, own_mean: bool) -> FoldedCenter:

@@ -15,6 +15,7 @@ from recscale_dask.errors import ModelFormatError
 from recscale_dask.linalg import kernels
 from recscale_dask.model import Factors
 from recscale_dask.solvers.products import image
+from recscale_dask.solvers.spectral_filter import SpectralFilter
 
 _SLAB_ROWS = 4096
 
@@ -64,7 +65,9 @@ class SVDClosedForm(ClosedForm):
     """``Du^a A V / sqrt(s)`` of new rows, ``A`` being weighted, scaled and centred as the training rows were.
 
     In a fit ``A V = U s``, so a user with a row of the training data gets the factors that the fit gave.
-    ``V / sqrt(s)`` is ``Di^-b`` times the item factors over s, so that no other matrix of that size is kept.
+    ``V / sqrt(s)`` is ``Di^-b`` times the item factors over s, so that no other matrix of that size is kept. With
+    a filter, both factors have been multiplied by the root of its gains; where the scaling is not undone, the
+    item factors are not scaled, and A has the scaling of users alone.
 
     Attributes
     ----------
@@ -75,6 +78,10 @@ class SVDClosedForm(ClosedForm):
     item_factors : ndarray of float32, shape (n_items, rank), or (n_items, rank + 1) if centred
     singular_values : ndarray of float64, shape (rank,)
     center : FoldedCenter or None
+    gains : ndarray of float64, shape (rank,), or None
+        Of the filter of the singular values; None is 1.
+    undo_scaling : bool
+        Whether scores undo the scaling of items.
     """
 
     weigh: Transform
@@ -82,10 +89,12 @@ class SVDClosedForm(ClosedForm):
     item_factors: NDArray[np.float32]
     singular_values: NDArray[np.float64]
     center: FoldedCenter | None = None
+    gains: NDArray[np.float64] | None = None
+    undo_scaling: bool = True
 
     @classmethod
-    def of(cls, model: Factors, center: str | None) -> Self:
-        """Return the closed form of a fitted model, centred as it says.
+    def of(cls, model: Factors, center: str | None, spectral_filter: SpectralFilter, *, undo_scaling: bool) -> Self:
+        """Return the closed form of a fitted model, centred and filtered as its solver was.
 
         Raises
         ------
@@ -109,6 +118,8 @@ class SVDClosedForm(ClosedForm):
             np.ascontiguousarray(model.item_factors),
             model.singular_values,
             folded,
+            spectral_filter.gains(np.asarray(model.singular_values)),
+            undo_scaling,
         )
 
     def kept(self) -> dict[str, NDArray[Any]]:
@@ -122,17 +133,16 @@ class SVDClosedForm(ClosedForm):
 
     def fold(self, block: Block) -> FoldedRows:
         """Return the factors and energies of a block of rows."""
-        scaled, undo = self._scaled(block)
+        weighted = self.weigh(block)
+        scaled, undo = self._scaled(weighted)
         rank = len(self.singular_values)
-        rows = scaled.with_values(scaled.values * self._item_scale(block))
-        inner = np.zeros((block.n_rows, self.item_factors.shape[1]))
-        kernels.product(rows.indptr, rows.indices, rows.values, self.item_factors, inner)
-        inner[:, :rank] *= self._inverse()
+        inner = self._inner(scaled, self._item_scale(block) if self._undoes else 1.0)
         if self.center is not None:
             inner[:, rank] = 0.0
             inner += np.outer(self.center.along(scaled), self.center.factors)
         explained = np.square(inner[:, :rank]) @ self.singular_values
-        return FoldedRows((inner * undo[:, None]).astype(np.float32), self._energies(scaled), explained)
+        rows = inner * undo[:, None] if self._undoes else self._inner(weighted, 1.0)
+        return FoldedRows(self._filtered(rows), self._energies(scaled), explained)
 
     def fitted(self, block: Block, over_root: NDArray[np.float64]) -> FittedRows:
         """Return the factors of a block of the training data.
@@ -144,34 +154,64 @@ class SVDClosedForm(ClosedForm):
         over_root : ndarray of float64, tiles of shape (n_items, rank)
             ``V / sqrt(s)``, in more digits than the item factors have.
         """
-        scaled, undo = self._scaled(block)
+        weighted = self.weigh(block)
+        scaled, undo = self._scaled(weighted)
         rank = len(self.singular_values)
-        rows = image(scaled, basis=over_root)[:, :rank]
+        inner = image(scaled, basis=over_root)[:, :rank]
         if self.center is not None:
             means = np.outer(self.center.along(scaled), self.center.factors)
-            rows = np.column_stack([rows, np.zeros(len(rows))]) + means
-        energy = _energy(rows[:, :rank], self.singular_values, self._energies(scaled))
-        return FittedRows((rows * undo[:, None]).astype(np.float32), energy, np.diff(block.indptr))
+            inner = np.column_stack([inner, np.zeros(len(inner))]) + means
+        energy = _energy(inner[:, :rank], self.singular_values, self._energies(scaled))
+        rows = inner * undo[:, None] if self._undoes else image(weighted, basis=over_root)[:, :rank]
+        return FittedRows(self._filtered(rows), energy, np.diff(block.indptr))
 
     def contributions(self, block: Block, item: int) -> NDArray[np.float64]:
         """Return what each stored value adds to the score of an item."""
-        scaled, undo = self._scaled(block)
+        weighted = self.weigh(block)
         rank = len(self.singular_values)
         wanted = self.item_factors[item].astype(np.float64)
         each = self.item_factors[block.indices, :rank].astype(np.float64) @ (self._inverse() * wanted[:rank])
+        if not self._undoes:
+            of_rows: NDArray[np.float64] = weighted.values * each
+            return of_rows
+        scaled, undo = self._scaled(weighted)
         each *= self._item_scale(block)
         if self.center is not None and self.center.own_mean:
-            each += float(self.center.factors @ wanted) / block.n_columns
+            factors = self.center.factors.copy()
+            factors[:rank] *= self._root_gains()
+            each += float(factors @ wanted) / block.n_columns
         added: NDArray[np.float64] = scaled.values * each * np.repeat(undo, np.diff(block.indptr))
         return added
 
-    def _scaled(self, block: Block) -> tuple[Block, NDArray[np.float64]]:
-        """Return a block as it would have been fitted, and what the factors of each row are multiplied by."""
-        weighted = self.weigh(block)
-        undo = np.ones(block.n_rows)
+    @property
+    def _undoes(self) -> bool:
+        """Whether rows are scored as they are fitted, and the scaling of items undone; so too if there is none."""
+        return self.undo_scaling or self.scale.item_scale is None
+
+    def _scaled(self, weighted: Block) -> tuple[Block, NDArray[np.float64]]:
+        """Return a weighted block as it would have been fitted, and what the factors of each row are multiplied by."""
+        undo = np.ones(weighted.n_rows)
         if self.scale.user_scaling:
             undo = power_scale(row_sums(weighted), -self.scale.user_scaling, "user")
         return self.scale(weighted), undo
+
+    def _inner(self, rows: Block, item_scale: Any) -> NDArray[np.float64]:
+        """Return ``rows V / sqrt(s)`` from the item factors, which each value meets times `item_scale`."""
+        rank = len(self.singular_values)
+        values = np.asarray(rows.values * item_scale, np.float64)
+        inner = np.zeros((rows.n_rows, self.item_factors.shape[1]))
+        kernels.product(rows.indptr, rows.indices, values, self.item_factors, inner)
+        roots = self._root_gains()
+        inner[:, :rank] *= np.divide(self._inverse(), roots, out=np.zeros_like(roots), where=roots > 0)
+        return inner
+
+    def _filtered(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return rows of factors times the root of the gains."""
+        rows[:, : len(self.singular_values)] *= self._root_gains()
+        return rows.astype(np.float32)
+
+    def _root_gains(self) -> NDArray[np.float64]:
+        return np.ones_like(self.singular_values) if self.gains is None else np.sqrt(self.gains)
 
     def _energies(self, scaled: Block) -> NDArray[np.float64]:
         energies = np.zeros(scaled.n_rows)

@@ -13,6 +13,7 @@ from recscale_dask.errors import OptionError
 from recscale_dask.model import Factors
 from recscale_dask.solvers.base import Problem
 from recscale_dask.solvers.preparation import PreparedMatrix
+from recscale_dask.solvers.spectral_filter import SpectralFilter
 
 _TILE = 32  # columns that a product computes in any case: see `recscale_dask.linalg.kernels.tile_width`
 _FEWEST = 8  # random directions
@@ -52,10 +53,12 @@ def start_vectors(model: Factors, prepared: PreparedMatrix) -> StartVectors:
     """Return the vectors of an earlier model in the columns of a matrix, which is weighted and scaled."""
     matrix = prepared.matrix
     # The scaling is undone with the sums of today, which are near those of the model; lengths do not matter.
-    rank = int(np.count_nonzero(model.singular_values))
+    options = model.provenance["options"]
+    gains = SpectralFilter(options.get("filter"), options.get("filter_strength")).gains(model.singular_values)
+    rank = int(np.count_nonzero(gains))
     right = _matched(model.item_factors[:, :rank], model.items, matrix.items)
-    right /= np.sqrt(model.singular_values[:rank]).astype(np.float32)
-    if prepared.item_scale is not None:
+    right /= np.sqrt(model.singular_values[:rank] * gains[:rank]).astype(np.float32)
+    if prepared.item_scale is not None and options.get("undo_scaling", True):
         right *= prepared.item_scale[:, None].astype(np.float32)
     guards = model.training.get(GUARDS)
     if guards is not None:
