@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recscale_dask.api.advising import advise_rank
     from recscale_dask.api.executors import open_executor
     from recscale_dask.api.factor_model import FactorModel, load_model
     from recscale_dask.api.fitting import factorize, plan, svds
@@ -35,6 +36,7 @@ _HOMES = {
     "VersionsDifferWarning": "errors",
     "UserItemMatrix": "data.matrix",
     "compare": "api.judging",
+    "advise_rank": "api.advising",
     "evaluate": "api.judging",
     "factorize": "api.fitting",
     "ingest": "api.ingesting",
@@ -60,6 +62,7 @@ __all__ = [
     "UserItemMatrix",
     "VersionsDifferWarning",
     "compare",
+    "advise_rank",
     "evaluate",
     "factorize",
     "ingest",

@@ -8,6 +8,7 @@ import typer
 
 from recscale_dask import __version__
 from recscale_dask.cli import (
+    advise,
     append,
     compact,
     demo,
@@ -55,6 +56,7 @@ for _command in (
     ingest.ingest,
     fit.fit,
     plan.plan,
+    advise.advise,
     append.append,
     compact.compact,
     recommend.recommend,

@@ -75,6 +75,13 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON ob
 PlanOnly: TypeAlias = Annotated[
     bool, typer.Option("--plan", help="Tell what it would take, and write nothing; 1 if it does not fit.")
 ]
+TestFile: TypeAlias = Annotated[
+    str | None, typer.Option("--test", metavar="FILE", help="Held-out rows; by default a part of INPUT.")
+]
+HowOption: TypeAlias = Annotated[
+    str, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
+]
+Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
 
@@ -101,11 +108,21 @@ class Input:
 
     def matrix(self, source: str, duplicates: Literal["sum", "max", "last"] = "sum") -> UserItemMatrix:
         """Return the matrix of a store, or of interactions at a path, glob or URL."""
+        from recscale_dask.data.interactions import Interactions
+        from recscale_dask.data.matrix import UserItemMatrix
+
+        data = self.data(source)
+        if isinstance(data, Interactions):
+            return UserItemMatrix.from_interactions(data, duplicates=duplicates)
+        return data
+
+    def data(self, source: str) -> UserItemMatrix | Interactions:
+        """Return a store as a matrix, and what is at another path, glob or URL as interactions."""
         from recscale_dask.data.matrix import UserItemMatrix
         from recscale_dask.data.store import is_store
 
         if not is_store(source):
-            return UserItemMatrix.from_interactions(self.read(source), duplicates=duplicates)
+            return self.read(source)
         if self != Input():
             raise typer.BadParameter(
                 f"{source} is a store, whose columns were named when it was made", param_hint="--user"
@@ -126,6 +143,11 @@ def solver_settings(pairs: Sequence[str] | None, named: Iterable[str]) -> dict[s
     for name in settings.keys() & {*named, "executor", "progress", "matrix", "checkpoint", "resume", "warm_start"}:
         raise typer.BadParameter(f"{name} is no option of a solver; use --{name.replace('_', '-')}", param_hint="--set")
     return settings
+
+
+def names(text: str) -> list[str]:
+    """Return what a text with commas lists."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def key_values(pairs: Sequence[str] | None, option: str) -> dict[str, Any]:

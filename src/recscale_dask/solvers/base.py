@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from recscale_dask.checks import whole_number
@@ -18,6 +19,7 @@ from recscale_dask.model import Factors
 from recscale_dask.solvers.checkpoint import Checkpoints
 from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Workers, model_bytes
 from recscale_dask.solvers.rates import Rates
+from recscale_dask.solvers.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +66,13 @@ class Solver(ABC):
         Whether a fit can start from an earlier model; then `check` looks at that too.
     checkpoints : bool
         Whether a fit keeps its state in `Problem.checkpoints`, and goes on from there.
+    space : Space
+        What `recscale_dask.tune` tries: ranges of options, of the rank and of the weighting; here nothing.
     """
 
     warm_starts: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = False
+    space: ClassVar[Space] = MappingProxyType({})
 
     @abstractmethod
     def check(self, problem: Problem) -> None:

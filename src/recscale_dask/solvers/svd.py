@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +32,8 @@ from recscale_dask.solvers.operator import BlockOperator, Center, check_center
 from recscale_dask.solvers.preparation import check_preparation, prepare
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
-from recscale_dask.solvers.spectral_filter import SpectralFilter
+from recscale_dask.solvers.space import Choice, Real, Space, Whole
+from recscale_dask.solvers.spectral_filter import FILTERS, SpectralFilter
 from recscale_dask.solvers.svd_certificate import SingularTriplets
 from recscale_dask.solvers.svd_closed_form import FoldedCenter, SVDClosedForm, fitted_energy, fitted_rows
 from recscale_dask.solvers.svd_engine import Engine
@@ -80,6 +82,17 @@ class SVDSolver(Solver):
 
     warm_starts: ClassVar[bool] = True
     checkpoints: ClassVar[bool] = True
+    space: ClassVar[Space] = MappingProxyType(
+        {
+            "rank": Whole(8, 512, log=True),
+            "weighting": Choice(("binary", "log", None)),
+            "user_scaling": Real(0.0, 0.7),
+            "item_scaling": Real(0.0, 0.7),
+            "filter": Choice((None, *FILTERS)),
+            "filter_strength": Real(0.02, 2.0, log=True, when={"filter": tuple(FILTERS)}),
+            "undo_scaling": Choice((True, False)),
+        }
+    )
 
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if rank, weighting, scaling, tolerance or an option cannot work."""

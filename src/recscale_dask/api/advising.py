@@ -1,0 +1,151 @@
+"""The rank advisor: one certified SVD at the largest rank, judged at every smaller one and with filters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.fitting import factorize
+from recscale_dask.api.judging import evaluate
+from recscale_dask.api.session import session
+from recscale_dask.api.validation import held_out, some_users
+from recscale_dask.checks import whole_number
+from recscale_dask.errors import OptionError
+from recscale_dask.evaluation.rank_advice import RankAdvice, RankPoint, check_ranks, ladder
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer
+from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.solvers.prefix import prefix
+from recscale_dask.solvers.spectral_filter import SpectralFilter
+
+DEFAULT_FILTERS: Mapping[str, Sequence[float]] = {"ridge": (0.3,), "power": (0.5,)}
+
+
+def advise_rank(
+    data: Any,
+    test: Any = None,
+    *,
+    rank: int = 256,
+    ranks: Sequence[int] | None = None,
+    filters: Mapping[str, Sequence[float]] | None = None,
+    metrics: Sequence[str] = ("ndcg@20", "recall@20"),
+    n_users: int | None = 10_000,
+    how: str = "random",
+    fraction: float = 0.1,
+    weighting: str | None = None,
+    user_scaling: float = 0.0,
+    item_scaling: float = 0.0,
+    center: str | None = None,
+    undo_scaling: bool = True,
+    tol: float = 1e-3,
+    seed: int = 0,
+    memory_limit: int | str | None = None,
+    executor: str | Executor | None = None,
+    progress: bool | Observer | None = None,
+) -> RankAdvice:
+    """Return held-out metrics of an SVD at each rank and with each filter, and which to choose.
+
+    One fit, at the largest rank, gives all of them: singular vectors do not depend on how many are wanted, and
+    filters only weigh them. Each candidate then costs one top-k pass over the test users.
+
+    Parameters
+    ----------
+    data : Interactions, or what `factorize` takes
+        To fit on. Without `test`, a part is held out; it is split in memory.
+    test : Interactions, or anything that `read_interactions` takes, optional
+        Held-out rows. Choose by a part of the training data, not by the rows that are to judge the final model.
+    rank : int
+        The largest.
+    ranks : sequence of int, optional
+        Those to judge; by default 8, 12, 16, 24, 32, 48, ..., `rank`.
+    filters : mapping of str to sequence of float, optional
+        Names of filters and their strengths, tried beside none; by default ``{"ridge": (0.3,), "power": (0.5,)}``;
+        ``{}`` tries none.
+    metrics : sequence of str
+        Ranking metrics; the first one decides.
+    n_users : int, optional
+        Most test users to judge by, drawn with the seed; None is all of them.
+    how, fraction
+        How to hold out, and how much: see `split`.
+    weighting, user_scaling, item_scaling, center, undo_scaling, tol, seed, memory_limit, executor, progress
+        See `factorize` and `recscale_dask.solvers.svd.SVDSolver`.
+
+    Raises
+    ------
+    OptionError, DataError, UnknownNameError
+        As `factorize`, `split` and `evaluate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> groups = np.kron(np.eye(12), np.ones((20, 15))) * (rng.random((240, 180)) < 0.5)
+    >>> advice = advise_rank(groups, rank=40, metrics=["recall@10"], filters={})
+    >>> advice.suggestion.rank
+    12
+    """
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not names or not all("@" in name for name in names):
+        raise OptionError(f"metrics must be ranking metrics with a length, such as 'ndcg@20'; got {names!r}")
+    given = DEFAULT_FILTERS if filters is None else filters
+    tried = [SpectralFilter(name, strength) for name, strengths in given.items() for strength in strengths]
+    for each in tried:
+        each.check()
+    if n_users is not None:
+        whole_number(n_users, "n_users")
+    wanted = check_ranks(ladder(whole_number(rank, "rank")) if ranks is None else ranks, rank)
+    known = held_out(data, test, how=how, fraction=fraction, seed=seed)
+    judged_by = some_users(known.test, n_users, seed)
+    fitted: dict[str, Any] = {
+        "solver": "svd",
+        "weighting": weighting,
+        "user_scaling": user_scaling,
+        "item_scaling": item_scaling,
+        "center": center,
+        "undo_scaling": undo_scaling,
+        "tol": tol,
+        "seed": seed,
+    }
+    matrix = known.matrix
+    request = ExecutorRequest(
+        purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
+    )
+    points = []
+    with session(executor, request, progress) as (opened, observer):
+        start = time.perf_counter()
+        largest = factorize(
+            matrix, rank=max(wanted), memory_limit=memory_limit, executor=opened, progress=observer, **fitted
+        )
+        between = time.perf_counter()
+        for spectral_filter in (SpectralFilter(), *tried):
+            for size in wanted:
+                model = FactorModel.of(prefix(largest, size, spectral_filter))
+                found = evaluate(model, judged_by, metrics=names, executor=opened, progress=observer)
+                if missing := [name for name in names if name not in found.per_user]:
+                    raise OptionError(f"{missing[0]} is not a mean over users, so it has no error to weigh ranks by")
+                errors = {name: _standard_error(found.per_user[name]) for name in names}
+                points.append(
+                    RankPoint(
+                        rank=size,
+                        filter=spectral_filter.name,
+                        filter_strength=spectral_filter.strength,
+                        metrics=found.metrics,
+                        standard_errors=errors,
+                    )
+                )
+        end = time.perf_counter()
+    return RankAdvice(
+        points=tuple(points),
+        metric=names[0],
+        n_users=found.n_users,
+        fitted=fitted,
+        seconds={"fit": between - start, "evaluate": end - between},
+    )
+
+
+def _standard_error(values: Any) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

@@ -1,0 +1,89 @@
+"""`recscale advise`: which rank, and which filter, from one fit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recscale_dask.cli import options
+from recscale_dask.cli.output import print_json
+
+
+def advise(
+    source: options.Source,
+    test: options.TestFile = None,
+    rank: Annotated[int, typer.Option("--rank", help="The largest.")] = 256,
+    ranks: Annotated[
+        str | None, typer.Option("--ranks", metavar="N,N", help="Those to judge; by default 8, 12, 16, 24, ...")
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=X,X", help="Strengths of a filter to try; repeatable; 'none' for none."),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Ranking metrics with commas; the first decides.")
+    ] = "ndcg@20,recall@20",
+    n_users: Annotated[
+        int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
+    ] = 10_000,
+    how: options.HowOption = "random",
+    fraction: options.Fraction = 0.1,
+    weighting: options.Weighting = None,
+    user_scaling: options.UserScaling = 0.0,
+    item_scaling: options.ItemScaling = 0.0,
+    tol: options.Tol = 1e-3,
+    seed: options.Seed = 0,
+    executor: options.ExecutorName = None,
+    executor_options: options.ExecutorOptions = None,
+    memory_limit: options.MemoryLimit = None,
+    user: options.User = None,
+    item: options.Item = None,
+    value: options.Value = None,
+    time: options.Time = None,
+    format: options.Format = None,
+    as_json: options.Json = False,
+) -> None:
+    """Judge an SVD at every rank and with filters, from one fit at the largest, and suggest which to take."""
+    asked = None if ranks is None else [_number(each, "--ranks") for each in options.names(ranks)]
+    reading = options.Input(user, item, value, time, format)
+    with options.opened_executor(executor, executor_options) as opened:
+        from recscale_dask.api.advising import advise_rank
+
+        advice = advise_rank(
+            reading.data(source),
+            None if test is None else reading.read(test),
+            rank=rank,
+            ranks=asked,
+            filters=_strengths(filters),
+            metrics=options.names(metrics),
+            n_users=n_users or None,
+            how=how,
+            fraction=fraction,
+            weighting=weighting,
+            user_scaling=user_scaling,
+            item_scaling=item_scaling,
+            tol=tol,
+            seed=seed,
+            memory_limit=memory_limit,
+            executor=opened,
+        )
+    if as_json:
+        print_json(advice.as_dict())
+    else:
+        typer.echo(str(advice))
+
+
+def _strengths(filters: list[str] | None) -> dict[str, list[float]] | None:
+    if not filters or filters == ["none"]:
+        return {} if filters else None
+    pairs = (each.partition("=") for each in filters)
+    return {name: [_number(each, "--filter", float) for each in options.names(found)] for name, _, found in pairs}
+
+
+def _number(text: str, option: str, kind: type = int) -> int:
+    try:
+        number: int = kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers with commas; got {text!r}", param_hint=option) from None
+    return number

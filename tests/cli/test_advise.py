@@ -1,0 +1,28 @@
+"""`recscale advise`: the table of ranks and filters."""
+
+from recscale_dask import advise_rank, read_interactions
+
+
+def test_advise_prints_the_table_of_the_api(recscale, data):
+    sets = [data / "train.csv", "--test", data / "test.csv"]
+    command = ["advise", *sets, "--rank", 8, "--ranks", "2,4,8", "--filter", "ridge=0.2,0.5", "--filter", "power=0.5"]
+    advice = advise_rank(
+        read_interactions(data / "train.csv"),
+        read_interactions(data / "test.csv"),
+        rank=8,
+        ranks=[2, 4, 8],
+        filters={"ridge": [0.2, 0.5], "power": [0.5]},
+    )
+    assert recscale(*command).out == f"{advice}\n"
+    answer = recscale(*command, "--json").json()
+    assert {**answer, "seconds": {}} == {**advice.as_dict(), "seconds": {}}
+
+
+def test_advise_holds_out_a_part_by_itself(recscale, data):
+    shown = recscale("advise", data / "train.csv", "--rank", 4, "--filter", "none", "--how", "temporal")
+    assert shown.out.splitlines()[-1].startswith("Suggested: rank 4, filter none")
+
+
+def test_advise_wants_numbers(recscale, data):
+    for option in (["--ranks", "two"], ["--filter", "ridge=much"]):
+        assert recscale("advise", data / "train.csv", *option).code == 2
