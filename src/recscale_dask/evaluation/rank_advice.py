@@ -80,7 +80,7 @@ class RankAdvice:
     def options(self) -> dict[str, Any]:
         """Arguments of `factorize` for the suggestion."""
         chosen = self.suggestion
-        named = {"rank": chosen.rank}
+        named: dict[str, Any] = {"rank": chosen.rank}
         if chosen.filter is not None:
             named |= {"filter": chosen.filter, "filter_strength": chosen.filter_strength}
         return {**self.fitted, **named}

@@ -65,7 +65,9 @@ class PopularitySolver(Solver):
         """Return a factor of ones for users and of counts for items."""
         matrix = problem.matrix.ready()
         with SerialExecutor() as here:
-            summary = fold_blocks(here, summarize, matrix.sources, combine=operator.add)
+            summary = fold_blocks(
+                here, summarize, matrix.sources, combine=operator.add, label="popularity", observer=observer
+            )
         counts = summary.counts.astype(np.float64)
         found = PopularityClosedForm(counts)
         energy = Energy(

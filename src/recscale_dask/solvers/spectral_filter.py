@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class SpectralFilter:
             return
         if self.name not in FILTERS:
             raise OptionError(f"no filter is called {self.name!r}; there are: {', '.join(FILTERS)}, or None")
-        strength = self.strength
+        strength: Any = self.strength
         number = isinstance(strength, int | float | np.number) and not isinstance(strength, bool)
         if not number or not np.isfinite(strength) or (strength <= 0 if self.name == "ridge" else strength == 0):
             rule = "above 0, such as 0.1" if self.name == "ridge" else "other than 0, such as 0.5"

@@ -31,13 +31,14 @@ from recscale_dask.execution.events import BlockDone, Event, RunFinished, RunSta
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.testing import tasks
+from recscale_dask.testing.known_gaps import KnownGaps
 from recscale_dask.testing.leftovers import folders, leftovers, new_leftovers, private_temporary_folder, wait_until
 from recscale_dask.testing.matrices import planted_low_rank
 
 _BIG_BYTES = 50_000_000
 
 
-class ExecutorContract:
+class ExecutorContract(KnownGaps):
     """Tests that hold for every executor; inherit, give a fixture `make_executor`, and that is all.
 
     The fixture returns a function without arguments that makes an executor that is not open yet.
@@ -57,14 +58,7 @@ class ExecutorContract:
     temporary folder, override the fixture `marks` with a folder that they see.
     """
 
-    known_gaps: ClassVar[dict[str, str]] = {}
     patience: ClassVar[float] = 10.0
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        unknown = [name for name in cls.known_gaps if not hasattr(cls, name)]
-        if unknown:
-            raise TypeError(f"known_gaps of {cls.__name__} names no test of the kit: {', '.join(unknown)}")
 
     # -- fixtures --------------------------------------------------------------------------------------
 
@@ -79,12 +73,6 @@ class ExecutorContract:
         folder = tmp_path / "marks"
         folder.mkdir()
         return folder
-
-    @pytest.fixture(autouse=True)
-    def _expect_known_gaps(self, request: pytest.FixtureRequest) -> None:
-        reason = self.known_gaps.get(getattr(request.node, "originalname", ""))
-        if reason is not None:
-            request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
 
     @pytest.fixture(scope="class")
     @classmethod
