@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from recscale_dask.api.judging import compare, evaluate
     from recscale_dask.api.plugins import list_executors, list_metrics, list_solvers
     from recscale_dask.api.reading import read_interactions
+    from recscale_dask.api.reporting import report
     from recscale_dask.api.truncated_svd import TruncatedSVD
+    from recscale_dask.api.tuning import tune
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.matrix import UserItemMatrix
     from recscale_dask.errors import NotConvergedWarning, RecscaleError, UnknownIdWarning, VersionsDifferWarning
@@ -48,8 +50,10 @@ _HOMES = {
     "plan": "api.fitting",
     "plan_ingest": "api.ingesting",
     "read_interactions": "api.reading",
+    "report": "api.reporting",
     "split": "evaluation.split",
     "svds": "api.fitting",
+    "tune": "api.tuning",
 }
 
 __all__ = [
@@ -74,8 +78,10 @@ __all__ = [
     "plan",
     "plan_ingest",
     "read_interactions",
+    "report",
     "split",
     "svds",
+    "tune",
 ]
 if find_spec("sklearn") is None:  # `import *` takes what works; asking for it by name says what to install
     __all__.remove("TruncatedSVD")

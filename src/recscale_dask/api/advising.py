@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.fitting import factorize
 from recscale_dask.api.judging import evaluate
@@ -15,6 +13,7 @@ from recscale_dask.api.session import session
 from recscale_dask.api.validation import held_out, some_users
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import OptionError
+from recscale_dask.evaluation.model_report import standard_error
 from recscale_dask.evaluation.rank_advice import RankAdvice, RankPoint, check_ranks, ladder
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -115,19 +114,19 @@ def advise_rank(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
     )
     points = []
-    with session(executor, request, progress) as (opened, observer):
+    with session(executor, request, False) as (opened, _):  # each call within shows its own progress
         start = time.perf_counter()
         largest = factorize(
-            matrix, rank=max(wanted), memory_limit=memory_limit, executor=opened, progress=observer, **fitted
+            matrix, rank=max(wanted), memory_limit=memory_limit, executor=opened, progress=progress, **fitted
         )
         between = time.perf_counter()
         for spectral_filter in (SpectralFilter(), *tried):
             for size in wanted:
                 model = FactorModel.of(prefix(largest, size, spectral_filter))
-                found = evaluate(model, judged_by, metrics=names, executor=opened, progress=observer)
+                found = evaluate(model, judged_by, metrics=names, executor=opened, progress=progress)
                 if missing := [name for name in names if name not in found.per_user]:
                     raise OptionError(f"{missing[0]} is not a mean over users, so it has no error to weigh ranks by")
-                errors = {name: _standard_error(found.per_user[name]) for name in names}
+                errors = {name: standard_error(found.per_user[name]) for name in names}
                 points.append(
                     RankPoint(
                         rank=size,
@@ -145,7 +144,3 @@ def advise_rank(
         fitted=fitted,
         seconds={"fit": between - start, "evaluate": end - between},
     )
-
-
-def _standard_error(values: Any) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

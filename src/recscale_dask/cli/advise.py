@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import print_json
+from recscale_dask.cli.output import check_file, print_json
 
 
 def advise(
@@ -42,10 +43,16 @@ def advise(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="REPORT.html", help="Write a page with the curves.")
+    ] = None,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Judge an SVD at every rank and with filters, from one fit at the largest, and suggest which to take."""
     asked = None if ranks is None else [_number(each, "--ranks") for each in options.names(ranks)]
+    if report is not None:
+        check_file(report, overwrite=overwrite)
     reading = options.Input(user, item, value, time, format)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.advising import advise_rank
@@ -68,6 +75,8 @@ def advise(
             memory_limit=memory_limit,
             executor=opened,
         )
+    if report is not None:
+        advice.report(report, overwrite=overwrite)
     if as_json:
         print_json(advice.as_dict())
     else:

@@ -21,8 +21,10 @@ from recscale_dask.cli import (
     ingest,
     plan,
     recommend,
+    report,
     similar,
     split,
+    tune,
 )
 from recscale_dask.cli.failures import PlainGroup
 
@@ -57,12 +59,14 @@ for _command in (
     fit.fit,
     plan.plan,
     advise.advise,
+    tune.tune,
     append.append,
     compact.compact,
     recommend.recommend,
     fold_in.fold_in,
     explain.explain,
     evaluate.evaluate,
+    report.report,
     split.split,
     similar.similar,
     executors.executors,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recscale_dask.charts import Axis, Series, chart
 from recscale_dask.errors import OptionError
+from recscale_dask.evaluation.pages import write_page
+from recscale_dask.page import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,29 @@ class RankAdvice:
             ],
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a page with the curves and the table; one file.
+
+        Raises
+        ------
+        OutputError
+            If the file exists (and `overwrite` is false) or cannot be written.
+        """
+        page = Page(f"Ranks by {self.metric}")
+        page.sentence(str(self).splitlines()[-1])
+        curves = []
+        for name in dict.fromkeys(point.filter_text for point in self.points):
+            points = [point for point in self.points if point.filter_text == name]
+            reached = [point.metrics[self.metric] for point in points]
+            errors = [point.standard_errors[self.metric] for point in points]
+            curves.append(Series(x=[float(point.rank) for point in points], y=reached, errors=errors, label=name))
+        title = f"{self.metric} by rank, with standard errors"
+        page.svg(chart(title, Axis("rank", log=True), Axis(self.metric), curves))
+        names = list(self.best.metrics)
+        rows = [[point.rank, point.filter_text, *(point.metrics[name] for name in names)] for point in self.points]
+        page.table(["rank", "filter", *names], rows)
+        write_page(page, path, overwrite=overwrite)
 
     def __str__(self) -> str:
         names = list(self.points[0].metrics)

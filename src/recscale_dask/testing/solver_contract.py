@@ -238,10 +238,10 @@ class SolverContract(KnownGaps):
     # -- before and during a fit -----------------------------------------------------------------------
 
     def test_options_are_fields_of_a_frozen_dataclass_with_defaults(self, solver: Solver) -> None:
-        assert dataclasses.is_dataclass(solver), "options are the fields of a dataclass"
-        parameters: Any = getattr(type(solver), "__dataclass_params__")  # noqa: B009
-        assert parameters.frozen, "a solver must not change: make it a frozen dataclass"
-        type(solver)()  # `factorize(solver=...)` without options
+        kind: Any = type(solver)
+        assert hasattr(kind, "__dataclass_fields__"), "options are the fields of a dataclass"
+        assert kind.__dataclass_params__.frozen, "a solver must not change: make it a frozen dataclass"
+        kind()  # `factorize(solver=...)` without options
 
     def test_options_that_cannot_work_are_refused_before_anything_starts(
         self, solver: Solver, matrix: UserItemMatrix

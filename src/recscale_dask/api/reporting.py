@@ -1,0 +1,92 @@
+"""Reports: one self-contained HTML page of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.judging import evaluate
+from recscale_dask.api.reading import read_interactions
+from recscale_dask.api.session import session
+from recscale_dask.atomic import check_output
+from recscale_dask.checks import whole_number
+from recscale_dask.data.interactions import Interactions
+from recscale_dask.evaluation.model_report import Coverage, Quality, model_page
+from recscale_dask.evaluation.pages import write_page
+from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.events import Observer
+from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.scoring.recommend import recommend_batches
+from recscale_dask.scoring.request import request
+
+
+def report(
+    model: FactorModel,
+    path: str | os.PathLike[str],
+    test: Any = None,
+    *,
+    metrics: Sequence[str] = ("recall@20", "ndcg@20"),
+    k: int = 10,
+    n_users: int | None = 10_000,
+    seed: int = 0,
+    overwrite: bool = False,
+    executor: str | Executor | None = None,
+    progress: bool | Observer | None = None,
+) -> None:
+    """Write a page about a model: how it was fitted, its spectrum with error bars, its quality and coverage.
+
+    Parameters
+    ----------
+    model : FactorModel
+    path : path
+        An HTML file, which needs no other and loads nothing. It appears whole or not at all.
+    test : Interactions, or anything that `read_interactions` takes, optional
+        Held-out rows to judge by.
+    metrics : sequence of str
+        See `evaluate`.
+    k : int
+        Length of the lists whose coverage is shown.
+    n_users : int, optional
+        Most users whose lists these are, drawn with the seed; None is all of them.
+    seed : int
+        Of that.
+    overwrite : bool
+        Replace a file that is there.
+    executor, progress
+        See `factorize`.
+
+    Raises
+    ------
+    OutputError
+        If the file exists (and `overwrite` is false) or cannot be written.
+    """
+    k = whole_number(k, "k")
+    asked = None if test is None else test if isinstance(test, Interactions) else read_interactions(test)
+    check_output(Path(path), overwrite=overwrite)
+    chosen = np.arange(len(model.users), dtype=np.int32)
+    if n_users is not None and whole_number(n_users, "n_users") < len(chosen):
+        chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n_users])
+    wanted = request(model, model.users.take(chosen), k)
+    work = ExecutorRequest(
+        purpose="score",
+        n_users=len(chosen),
+        n_items=len(model.items),
+        n_stored=len(chosen) * len(model.items) // 64,
+        rank=model.rank,
+    )
+    with session(executor, work, progress) as (opened, observer):
+        counts = np.zeros(len(model.items), np.int64)
+        for best in recommend_batches(model, wanted, opened, observer=observer):
+            counts += np.bincount(best.candidates, minlength=len(counts))
+        coverage = Coverage(counts=counts, k=k, n_users=len(chosen))
+        quality = None
+        if asked is not None:
+            names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+            found = evaluate(model, asked, metrics=names, executor=opened, progress=progress)
+            quality = Quality.of(found)
+    write_page(model_page(model, coverage, quality), path, overwrite=overwrite)

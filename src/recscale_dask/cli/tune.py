@@ -1,0 +1,95 @@
+"""`recscale tune`: try options on a held-out part, and fit the best."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recscale_dask.cli import options
+from recscale_dask.cli.output import check_file, check_model_folder, print_json
+
+if TYPE_CHECKING:
+    from recscale_dask.evaluation.tuning import Trial
+
+
+def tune(
+    source: options.Source,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="MODEL", help="Folder for the model of the best options.")
+    ] = None,
+    test: options.TestFile = None,
+    solvers: Annotated[
+        str, typer.Option("--solver", help="One or more with commas; of several one is chosen.")
+    ] = "svd",
+    trials: Annotated[int, typer.Option("--trials", help="How many in all, those in --study among them.")] = 30,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Names with commas; the first decides.")
+    ] = "ndcg@20,recall@20",
+    n_users: Annotated[
+        int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
+    ] = 10_000,
+    how: options.HowOption = "random",
+    fraction: options.Fraction = 0.1,
+    study: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="Keep the study here, and go on from it.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="REPORT.html", help="Write a page about the trials.")
+    ] = None,
+    seed: options.Seed = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An argument of the fit that all trials have; repeatable."),
+    ] = None,
+    executor: options.ExecutorName = None,
+    executor_options: options.ExecutorOptions = None,
+    memory_limit: options.MemoryLimit = None,
+    user: options.User = None,
+    item: options.Item = None,
+    value: options.Value = None,
+    time: options.Time = None,
+    format: options.Format = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Try options of solvers on a held-out part of INPUT; tell the best, and fit it to all of INPUT (--out)."""
+    if out is not None:
+        check_model_folder(out, overwrite=overwrite)
+    if report is not None:
+        check_file(report, overwrite=overwrite)
+    reading = options.Input(user, item, value, time, format)
+    with options.opened_executor(executor, executor_options) as opened:
+        from recscale_dask.api.tuning import tune as tune_solvers
+
+        found = tune_solvers(
+            reading.data(source),
+            None if test is None else reading.read(test),
+            solver=options.names(solvers),
+            trials=trials,
+            metrics=options.names(metrics),
+            fixed=options.key_values(settings, "--set"),
+            n_users=n_users or None,
+            how=how,
+            fraction=fraction,
+            storage=study,
+            seed=seed,
+            refit=out is not None,
+            memory_limit=memory_limit,
+            executor=opened,
+            on_trial=_told if sys.stderr.isatty() else None,
+        )
+    if report is not None:
+        found.report(report, overwrite=overwrite)
+    if out is not None:
+        found.model.save(out, overwrite=overwrite)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        typer.echo(str(found))
+
+
+def _told(trial: Trial) -> None:
+    typer.echo(str(trial), err=True)

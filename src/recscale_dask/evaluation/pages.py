@@ -1,0 +1,22 @@
+"""Reports on disk."""
+
+from __future__ import annotations
+
+import os
+
+from recscale_dask import __version__
+from recscale_dask.atomic import written_beside
+from recscale_dask.page import Page
+
+
+def write_page(page: Page, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a page to a file that appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it exists (and `overwrite` is false) or cannot be written.
+    """
+    footer = f"Made by recscale_dask {__version__}. This page is one file, and loads nothing."
+    with written_beside(path, overwrite=overwrite) as beside:
+        beside.write_text(page.html(footer), encoding="utf-8")
