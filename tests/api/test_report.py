@@ -6,7 +6,6 @@ import pytest
 
 import recscale_dask as rs
 from recscale_dask.errors import OutputError
-from recscale_dask.evaluation.model_report import Coverage
 from recscale_dask.testing.matrices import planted_tastes
 
 
@@ -49,10 +48,13 @@ def test_solver_without_a_spectrum_says_so(sets, tmp_path):
     assert "No test set was given" in page
 
 
-def test_coverage_counts_items_and_their_inequality():
-    even, one = Coverage(np.full(4, 3), 3, 4), Coverage(np.array([0, 0, 0, 12]), 3, 4)
-    assert (even.share, even.gini) == (1.0, 0.0)
-    assert (one.share, one.gini) == (0.25, 0.75)
+def test_coverage_is_that_of_everyones_lists(sets, tmp_path):
+    model = rs.factorize(sets[0], rank=4, executor="serial")
+    named = len(model.recommend(k=1, executor="serial")["item"].unique())
+    page = page_of(model, tmp_path / "report.html", k=1)
+    assert (
+        f"of {len(model.users)} users name {named} of {len(model.items)} items ({named / len(model.items):.1%})" in page
+    )
 
 
 def test_a_file_that_is_there_stays(sets, tmp_path):

@@ -8,6 +8,9 @@ import pytest
 from recscale_dask.hooks.builtin import recscale_register_solvers
 from recscale_dask.hooks.manager import import_target
 from recscale_dask.solvers.base import Solver
+from recscale_dask.solvers.ease import EASESolver
+from recscale_dask.solvers.graph_filter import BSPMSolver, GraphFilterSolver
+from recscale_dask.solvers.item_knn import ItemKNNSolver
 from recscale_dask.solvers.popularity import PopularitySolver
 from recscale_dask.solvers.svd import SVDSolver
 from recscale_dask.testing import SolverContract
@@ -19,10 +22,17 @@ CASES: dict[str, tuple[Solver, dict[str, Any]]] = {
     "svd scaled": (SVDSolver(), SCALED),
     "svd centred": (SVDSolver(center="items"), PLAIN),
     "svd filtered": (SVDSolver(filter="ridge", filter_strength=0.1, undo_scaling=False), SCALED),
+    "gf-cf": (GraphFilterSolver(), PLAIN),
+    "bspm": (BSPMSolver(), PLAIN),
+    "item-knn": (ItemKNNSolver(), {"rank": 6, "weighting": "log"}),
+    "ease": (EASESolver(ridge=20.0), PLAIN),
     "popularity": (PopularitySolver(), PLAIN),
 }
 BAD_OPTIONS: dict[type[Solver], dict[str, Any]] = {
     SVDSolver: {"maxiter": 0, "block_size": 0, "center": "nobody", "filter": "low-pass", "undo_scaling": "no"},
+    GraphFilterSolver: {"low_pass": float("nan"), "sharpen_time": -1.0, "sharpen_steps": 0, "merge": "never"},
+    ItemKNNSolver: {"neighbors": 0, "shrinkage": -1.0},
+    EASESolver: {"ridge": 0.0},
 }
 
 

@@ -27,6 +27,7 @@ from recscale_dask.errors import (
     TaskNotPortable,
     WorkerLost,
 )
+from recscale_dask.evaluation.metric import parse_metric
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -234,8 +235,7 @@ def _contains(values: Any, value: Any) -> bool:
 
 
 def _smaller_is_better(metric: str) -> bool:
-    target = plugin_manager().resolve("metrics", metric.partition("@")[0])
-    return bool(getattr(target, "smaller_is_better", metric in ("rmse", "mae")))
+    return parse_metric(metric, lambda base: plugin_manager().resolve("metrics", base)).smaller_is_better
 
 
 def _fingerprint(known: HeldOut) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.charts import Axis, Series, chart
+from recscale_dask.evaluation.catalogue import gini_coefficient, share_recommended
 from recscale_dask.evaluation.evaluate import Evaluation
+from recscale_dask.evaluation.metric import Training
 from recscale_dask.model import Factors
 from recscale_dask.page import Page
 
@@ -34,25 +36,15 @@ class Coverage:
     k: int
     n_users: int
 
-    @property
-    def share(self) -> float:
-        """Share of the items that are in a list at all."""
-        return float(np.count_nonzero(self.counts) / max(1, len(self.counts)))
-
-    @property
-    def gini(self) -> float:
-        """Gini coefficient of the counts: 0 if all items are in as many lists, near 1 if few items are in all."""
-        ascending = np.sort(self.counts).astype(np.float64)
-        n, total = len(ascending), float(ascending.sum())
-        return float(((2 * np.arange(1, n + 1) - n - 1) @ ascending) / (n * total)) if total else 0.0
-
-    def page(self, page: Page, popularity: NDArray[np.int64]) -> None:
-        """Add the section."""
+    def write(self, page: Page, training: Training) -> None:
+        """Add the section to a page."""
+        popularity = training.popularity
+        share, gini = (metric(self.counts, training) for metric in (share_recommended, gini_coefficient))
         page.heading("Coverage")
         page.sentence(
             f"The best {self.k} unseen items of {self.n_users:,} users name {np.count_nonzero(self.counts):,} of "
-            f"{len(self.counts):,} items ({self.share:.1%}); Gini coefficient {self.gini:.3f}. In the training data it "
-            f"is {Coverage(popularity, 0, 0).gini:.3f}."
+            f"{len(self.counts):,} items ({share:.1%}); Gini coefficient {gini:.3f}. In the training data it is "
+            f"{gini_coefficient(popularity, training):.3f}."
         )
         lines = [
             Series(x=x, y=y, label=label, points=False)
@@ -118,17 +110,8 @@ def model_page(model: Factors, coverage: Coverage, quality: Quality | None) -> P
     else:
         page.table(["metric", "value", "standard error"], quality.rows)
         page.sentence(f"Means over {quality.n_users:,} users; every unseen item is ranked.")
-    coverage.page(page, popularity_of(model))
+    coverage.write(page, Training.of(model))
     return page
-
-
-def popularity_of(model: Factors) -> NDArray[np.int64]:
-    """Return how many users have each item in the training data."""
-    counts = np.zeros(len(model.items), np.int64)
-    indices = model.seen.indices
-    for start in range(0, len(indices), 1 << 22):
-        counts += np.bincount(np.asarray(indices[start : start + (1 << 22)]), minlength=len(counts))
-    return counts
 
 
 def _spectrum(page: Page, model: Factors) -> None:
@@ -141,8 +124,8 @@ def _spectrum(page: Page, model: Factors) -> None:
     state = "converged" if certificate.converged else "NOT converged"
     worst, asked = f"{certificate.max_residual:.1e}", f"{certificate.tol:.1e}"
     page.sentence(
-        "Singular values of the weighted and scaled matrix. Each bar is the residual: a true singular value lies within "
-        f"it. Worst residual {worst} of the value (asked: {asked}), {state} after {certificate.passes} passes."
+        "Singular values of the weighted and scaled matrix. Each bar is the residual: a true singular value lies "
+        f"within it. Worst residual {worst} of the value (asked: {asked}), {state} after {certificate.passes} passes."
     )
     numbers = [float(number) for number in range(1, len(values) + 1)]
     values_axis, x = Axis("singular value", log=True), Axis("triplet")

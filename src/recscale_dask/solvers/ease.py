@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -23,6 +25,7 @@ from recscale_dask.solvers.item_gram import BothSides, panel_rows, panels
 from recscale_dask.solvers.item_model import check_weighting_alone, item_model, weighting_of
 from recscale_dask.solvers.preparation import prepare
 from recscale_dask.solvers.rates import Rates
+from recscale_dask.solvers.space import Choice, Real, Space
 
 _SLAB_ROWS = 512
 
@@ -39,6 +42,10 @@ class EASESolver(Solver):
     ridge : float
         Penalty on the weights, above 0: larger ones keep to what many users have in common.
     """
+
+    space: ClassVar[Space] = MappingProxyType(
+        {"ridge": Real(10.0, 10_000.0, log=True), "weighting": Choice(("binary", None))}
+    )
 
     ridge: float = 500.0
 

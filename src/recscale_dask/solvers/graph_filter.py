@@ -11,7 +11,8 @@ Filtering", SIGIR 2023 (BSPM).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -35,6 +36,7 @@ from recscale_dask.solvers.operator import BlockOperator
 from recscale_dask.solvers.preparation import PreparedMatrix, prepare
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
+from recscale_dask.solvers.space import Choice, Real, Space, Whole
 from recscale_dask.solvers.svd import SVDSolver, singular_triplets
 
 _STEPS: dict[str, tuple[float, ...]] = {"euler": (1, -1), "rk4": (1, -1, 1 / 2, -1 / 6, 1 / 24)}
@@ -61,6 +63,15 @@ class GraphFilterSolver(Solver):
     merge : {"early", "late"}
         Whether the low-pass part is added before the sharpening, or is left unsharpened.
     """
+
+    space: ClassVar[Space] = MappingProxyType(
+        {
+            "rank": Whole(32, 512, log=True),
+            "low_pass": Real(0.0, 1.0),
+            "user_exponent": Real(0.3, 0.7),
+            "item_exponent": Real(0.3, 0.7),
+        }
+    )
 
     low_pass: float = 0.3
     user_exponent: float = 0.5
@@ -198,6 +209,10 @@ _DEFAULTS = {"low_pass": 0.3, "user_exponent": 0.5, "item_exponent": 0.5, "sharp
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BSPMSolver(GraphFilterSolver):
     """Blurring and sharpening; the options of ``factorize(solver="bspm")`` are those of `GraphFilterSolver`."""
+
+    space: ClassVar[Space] = MappingProxyType(
+        {**GraphFilterSolver.space, "sharpen_time": Real(0.5, 4.0), "merge": Choice(("early", "late"))}
+    )
 
     low_pass: float = 0.2
     sharpen_time: float = 2.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from recscale_dask.solvers.item_gram import BothSides, panel_rows, panels
 from recscale_dask.solvers.item_model import check_weighting_alone, item_model, weighting_of
 from recscale_dask.solvers.preparation import prepare
 from recscale_dask.solvers.rates import Rates
+from recscale_dask.solvers.space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,14 @@ class ItemKNNSolver(Solver):
         Added to the product of the lengths of two items in their cosine, so that items that few users have are not
         similar by chance; 0 is the plain cosine.
     """
+
+    space: ClassVar[Space] = MappingProxyType(
+        {
+            "neighbors": Whole(10, 500, log=True),
+            "shrinkage": Real(0.0, 100.0),
+            "weighting": Choice(("binary", "log", "bm25", "tfidf", None)),
+        }
+    )
 
     neighbors: int = 100
     shrinkage: float = 0.0
