@@ -47,3 +47,8 @@ def test_guide_to_ingest_runs_as_pasted(tmp_path: Path) -> None:
     assert first.startswith("UserItemMatrix(5000 users x 800 items")
     assert first.endswith("True")
     assert last.startswith("True ")
+
+
+def test_guide_to_models_runs_as_pasted(tmp_path: Path) -> None:
+    assert "Suggested: rank" in pasted("which-model.md", tmp_path)
+    assert {"report.html", "tuning.html"} <= {each.name for each in tmp_path.iterdir()}
