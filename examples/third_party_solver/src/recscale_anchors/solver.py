@@ -27,7 +27,7 @@ class AnchorSolver(Solver):
     Parameters
     ----------
     shrinkage : float
-        Added to the users that an item and an anchor would share, so that rare items are not near by chance.
+        Added to what the shared users of an item and an anchor are divided by, so that rare items are not near by chance.
     """
 
     shrinkage: float = 10.0
@@ -49,7 +49,7 @@ class AnchorSolver(Solver):
         anchors = np.argsort(-summary.counts, kind="stable")[: problem.rank]
         constants = {"anchors": anchors}
         together = fold_blocks(executor, shared_users, matrix.sources, constants, label="shared users", **run)
-        expected = np.sqrt(np.outer(summary.counts, summary.counts[anchors])) + self.shrinkage
+        expected = np.outer(summary.counts, np.sqrt(summary.counts[anchors])) + self.shrinkage
         nearness = np.divide(together, expected, out=np.zeros_like(expected), where=expected > 0)
         rows = map_blocks(executor, anchors_of, matrix.sources, constants, label="user factors", **run)
         return Factors(
