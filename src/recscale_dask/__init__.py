@@ -65,7 +65,6 @@ __all__ = [
     "UnknownIdWarning",
     "UserItemMatrix",
     "VersionsDifferWarning",
-    "compare",
     "advise_rank",
     "compare",
     "evaluate",

@@ -27,7 +27,7 @@ class AnchorSolver(Solver):
     Parameters
     ----------
     shrinkage : float
-        Added to what the shared users of an item and an anchor are divided by, so that rare items are not near by chance.
+        Added to what the shared users of an item and an anchor are divided by: rare items are not near by chance.
     """
 
     shrinkage: float = 10.0
