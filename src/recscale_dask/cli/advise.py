@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import check_file, print_json
+from recscale_dask.cli.output import print_json
+from recscale_dask.outputs import check_file
 
 
 def advise(

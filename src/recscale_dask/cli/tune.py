@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import check_file, check_model_folder, print_json
+from recscale_dask.cli.output import print_json
+    from recscale_dask.io.model_store import MODEL
+from recscale_dask.outputs import check_file, check_folder
 
 if TYPE_CHECKING:
     from recscale_dask.evaluation.tuning import Trial
@@ -57,7 +59,7 @@ def tune(
 ) -> None:
     """Try options of solvers on a held-out part of INPUT; tell the best, and fit it to all of INPUT (--out)."""
     if out is not None:
-        check_model_folder(out, overwrite=overwrite)
+        check_folder(MODEL, out, overwrite=overwrite)
     if report is not None:
         check_file(report, overwrite=overwrite)
     reading = options.Input(user, item, value, time, format)
