@@ -56,3 +56,8 @@ def test_guide_to_graph_filters_runs_as_pasted(tmp_path: Path) -> None:
 def test_guide_to_alternating_least_squares_runs_as_pasted(tmp_path: Path) -> None:
     printed = pasted("als.md", tmp_path)
     assert printed.startswith("[")
+
+
+def test_guide_to_models_runs_as_pasted(tmp_path: Path) -> None:
+    assert "Suggested: rank" in pasted("which-model.md", tmp_path)
+    assert {"report.html", "tuning.html"} <= {each.name for each in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""The example of a third-party package: its plugin registers, and its own three-line test passes the kit."""
+"""The examples of third-party packages: their plugins register, and their own short tests pass the kits."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,8 @@ from recscale_dask.hooks.manager import PluginManager
 from recscale_dask.hooks.specs import ENTRY_POINT_GROUP
 from recscale_dask.testing import tasks
 
-EXAMPLE = Path(__file__).parents[2] / "examples/third_party_executor"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "third_party_executor"
 
 
 def test_its_executor_is_found_through_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,9 +34,19 @@ def test_its_plugin_imports_no_engine() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=with_example())
 
 
-def test_its_own_test_passes() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(EXAMPLE)]
-    run = subprocess.run(command, cwd=EXAMPLE, env=with_example(), capture_output=True, text=True, check=False)
+def test_a_solver_of_an_example_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES / "third_party_solver" / "src"))
+    manager = PluginManager([importlib.metadata.EntryPoint("anchors", "recscale_anchors.plugin", ENTRY_POINT_GROUP)])
+    assert manager.broken == []
+    assert manager.resolve("solvers", "anchors")().shrinkage == 10
+
+
+@pytest.mark.parametrize("example", ["third_party_executor", "third_party_solver"])
+def test_its_own_test_passes(example: str) -> None:
+    folder = EXAMPLES / example
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "skipped" not in run.stdout
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.judging import evaluate
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.api.session import session
-from recscale_dask.atomic import check_output
 from recscale_dask.checks import whole_number
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.evaluation.model_report import Coverage, Quality, model_page
@@ -21,6 +19,7 @@ from recscale_dask.evaluation.pages import write_page
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.outputs import check_file
 from recscale_dask.scoring.recommend import recommend_batches
 from recscale_dask.scoring.request import request
 
@@ -67,7 +66,7 @@ def report(
     """
     k = whole_number(k, "k")
     asked = None if test is None else test if isinstance(test, Interactions) else read_interactions(test)
-    check_output(Path(path), overwrite=overwrite)
+    check_file(path, overwrite=overwrite)
     chosen = np.arange(len(model.users), dtype=np.int32)
     if n_users is not None and whole_number(n_users, "n_users") < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n_users])

@@ -10,7 +10,6 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
-from recscale_dask.io.model_store import MODEL
 from recscale_dask.outputs import check_file, check_folder
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def tune(
 ) -> None:
     """Try options of solvers on a held-out part of INPUT; tell the best, and fit it to all of INPUT (--out)."""
     if out is not None:
+        from recscale_dask.io.model_store import MODEL
+
         check_folder(MODEL, out, overwrite=overwrite)
     if report is not None:
         check_file(report, overwrite=overwrite)

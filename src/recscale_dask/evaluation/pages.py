@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
-from recscale_dask.atomic import written_beside
+from recscale_dask.outputs import written_file
 from recscale_dask.page import Page
 
 
@@ -18,5 +18,5 @@ def write_page(page: Page, path: str | os.PathLike[str], *, overwrite: bool = Fa
         If it exists (and `overwrite` is false) or cannot be written.
     """
     footer = f"Made by recscale_dask {version('recscale-dask')}. This page is one file, and loads nothing."
-    with written_beside(path, overwrite=overwrite) as beside:
+    with written_file(path, overwrite=overwrite) as beside:
         beside.write_text(page.html(footer), encoding="utf-8")

@@ -144,7 +144,8 @@ class SolverContract(KnownGaps):
 
     def test_a_matrix_of_too_low_rank_gives_finite_scores(self, solver: Solver) -> None:
         groups = np.kron(np.eye(3, dtype=np.float32), np.full((8, 6), 1e4, np.float32))
-        model = self.fit(solver, UserItemMatrix.from_scipy(sp.csr_array(groups)))
+        few = min(self.problem["rank"], min(groups.shape) - 1)
+        model = self.fit(solver, UserItemMatrix.from_scipy(sp.csr_array(groups)), rank=few)
         assert np.isfinite(model.user_factors).all()
         assert np.isfinite(model.item_factors).all()
         assert np.isfinite(_scores(model)).all()
@@ -287,10 +288,18 @@ class SolverContract(KnownGaps):
         return Problem(matrix=matrix, **self.problem)
 
     def fit(
-        self, solver: Solver, matrix: UserItemMatrix, *, executor: Executor | None = None, observer: Any = None
+        self,
+        solver: Solver,
+        matrix: UserItemMatrix,
+        *,
+        rank: int | None = None,
+        executor: Executor | None = None,
+        observer: Any = None,
     ) -> Factors:
         """Return a model as `factorize` would: with the options in its provenance."""
         problem = self.problem_of(matrix)
+        if rank is not None:
+            problem = dataclasses.replace(problem, rank=rank)
         solver.check(problem)
         observed = {} if observer is None else {"observer": observer}
         factors = solver.fit(problem, executor or SerialExecutor(), **observed)

@@ -1,0 +1,1 @@
+"""Anchor items as a solver of recscale_dask."""
