@@ -143,7 +143,9 @@ def test_plugin_offered_twice_is_registered_once(manage: Manage) -> None:
 
 
 def test_unknown_name_lists_what_there_is_and_what_is_broken(manage: Manage) -> None:
-    with pytest.raises(UnknownNameError, match="'quantum'; there are: dask, processes, serial, threads") as caught:
+    with pytest.raises(
+        UnknownNameError, match="'quantum'; there are: dask, futures, processes, serial, threads"
+    ) as caught:
         manage("import-error").resolve("executors", "quantum")
     assert "module_that_is_not_there" in str(caught.value)
 

@@ -183,7 +183,7 @@ class RayExecutor(Executor):
                 for ref in self._wait(list(running)):
                     yield _outcome(ref, running.pop(ref))
         finally:
-            _cancel(running)
+            _cancel(list(running))
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
@@ -270,10 +270,13 @@ def _outcome(ref: Any, index: int) -> Outcome:
         return _unportable(index, error)
 
 
-def _cancel(refs: Iterable[Any]) -> None:
-    """Give up tasks: those that wait never start, those that run are interrupted."""
-    for ref in refs:
-        with suppress(Exception):  # Ray itself may be what failed
+def _cancel(refs: list[Any]) -> None:
+    """Give up tasks that did not end: those that wait never start, those that run are interrupted.
+
+    Not those that ended: Ray 2.60 may end this process for a cancelled task that answers.
+    """
+    with suppress(Exception):  # Ray itself may be what failed
+        for ref in ray.wait(refs, num_returns=len(refs), timeout=0)[1] if refs else ():
             ray.cancel(ref)
 
 
