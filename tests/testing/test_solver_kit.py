@@ -7,6 +7,7 @@ import pytest
 
 from recscale_dask.hooks.builtin import recscale_register_solvers
 from recscale_dask.hooks.manager import import_target
+from recscale_dask.solvers.als import ExplicitALSSolver, ImplicitALSSolver
 from recscale_dask.solvers.base import Solver
 from recscale_dask.solvers.ease import EASESolver
 from recscale_dask.solvers.graph_filter import BSPMSolver, GraphFilterSolver
@@ -24,6 +25,8 @@ CASES: dict[str, tuple[Solver, dict[str, Any]]] = {
     "svd filtered": (SVDSolver(filter="ridge", filter_strength=0.1, undo_scaling=False), SCALED),
     "gf-cf": (GraphFilterSolver(), PLAIN),
     "bspm": (BSPMSolver(), PLAIN),
+    "als-implicit": (ImplicitALSSolver(alpha=10.0, regularization=1.0), PLAIN),
+    "als-explicit": (ExplicitALSSolver(), PLAIN),
     "item-knn": (ItemKNNSolver(), {"rank": 6, "weighting": "log"}),
     "ease": (EASESolver(ridge=20.0), PLAIN),
     "popularity": (PopularitySolver(), PLAIN),
@@ -31,6 +34,8 @@ CASES: dict[str, tuple[Solver, dict[str, Any]]] = {
 BAD_OPTIONS: dict[type[Solver], dict[str, Any]] = {
     SVDSolver: {"maxiter": 0, "block_size": 0, "center": "nobody", "filter": "low-pass", "undo_scaling": "no"},
     GraphFilterSolver: {"low_pass": float("nan"), "sharpen_time": -1.0, "sharpen_steps": 0, "merge": "never"},
+    ImplicitALSSolver: {"regularization": -1.0, "alpha": 0.0, "method": "guess", "max_sweeps": 0},
+    ExplicitALSSolver: {"regularization": -1.0, "bias_regularization": -1.0, "cg_steps": 0},
     ItemKNNSolver: {"neighbors": 0, "shrinkage": -1.0},
     EASESolver: {"ridge": 0.0},
 }

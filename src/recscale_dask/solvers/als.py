@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,7 @@ from recscale_dask.solvers.journal import Journal
 from recscale_dask.solvers.preparation import check_preparation, prepare
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
+from recscale_dask.solvers.space import Choice, Real, Space, Whole
 from recscale_dask.solvers.warm_start import matched
 
 METHODS = ("auto", "cholesky", "cg")
@@ -230,6 +232,16 @@ class ImplicitALSSolver(ALSSolver):
     offset: float = 0.0
     alpha: float = 1.0
 
+    space: ClassVar[Space] = MappingProxyType(
+        {
+            "rank": Whole(16, 256, log=True),
+            "regularization": Real(0.01, 10.0, log=True),
+            "alpha": Real(1.0, 100.0, log=True),
+            "exponent": Real(0.0, 1.0),
+            "offset": Real(0.0, 0.1),
+            "weighting": Choice(("binary", "log", None)),
+        }
+    )
     name: ClassVar[str] = "als-implicit"
     n_biases: ClassVar[int] = 0
 
@@ -286,6 +298,14 @@ class ExplicitALSSolver(ALSSolver):
     bias_regularization: float = 4.0
     exponent: float = 0.5
 
+    space: ClassVar[Space] = MappingProxyType(
+        {
+            "rank": Whole(4, 128, log=True),
+            "regularization": Real(0.1, 10.0, log=True),
+            "exponent": Real(0.0, 1.0),
+            "bias_regularization": Real(0.5, 20.0, log=True),
+        }
+    )
     name: ClassVar[str] = "als-explicit"
     n_biases: ClassVar[int] = 1
 
