@@ -55,8 +55,8 @@ class _Recorder:
         name = report.nodeid.rpartition("::")[2]
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
-            reason = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
-            self._gaps[name] = {"kind": "failed", "reason": reason[0] if reason else report.when or ""}
+            lines = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
+            self._gaps[name] = {"kind": "failed", "reason": lines[0] if lines else "no reason known"}
         elif report.skipped and hasattr(report, "wasxfail"):
             self._gaps[name] = {"kind": "known gap", "reason": str(report.wasxfail)}
         elif report.skipped:
