@@ -61,3 +61,7 @@ def test_guide_to_alternating_least_squares_runs_as_pasted(tmp_path: Path) -> No
 def test_guide_to_models_runs_as_pasted(tmp_path: Path) -> None:
     assert "Suggested: rank" in pasted("which-model.md", tmp_path)
     assert {"report.html", "tuning.html"} <= {each.name for each in tmp_path.iterdir()}
+
+
+def test_guide_to_pools_runs_as_pasted(tmp_path: Path) -> None:
+    assert pasted("pools.md", tmp_path) == "3\n"

@@ -56,12 +56,12 @@ class _Recorder:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             lines = str(getattr(crash, "message", report.longrepr)).strip().splitlines()
-            self._gaps[name] = {"kind": "failed", "reason": lines[0] if lines else str(report.when)}
+            self._gaps[name] = {"kind": "failed", "reason": lines[0] if lines else "no reason known"}
         elif report.skipped and hasattr(report, "wasxfail"):
             self._gaps[name] = {"kind": "known gap", "reason": str(report.wasxfail)}
         elif report.skipped:
-            why = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
-            self._gaps[name] = {"kind": "does not apply", "reason": why.removeprefix("Skipped: ")}
+            reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+            self._gaps[name] = {"kind": "does not apply", "reason": reason.removeprefix("Skipped: ")}
         elif report.when == "call" and name not in self._gaps:
             self._passed.append(name)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -170,44 +170,38 @@ class RayExecutor(Executor):
         call = _Call(self._run, task, constants)
         jobs = iter(jobs)
         running: dict[Any, int] = {}
-        try:
-            while True:
-                while len(running) < 2 * self.parallelism and (job := next(jobs, None)) is not None:
-                    ref = call.submit(job)
-                    if isinstance(ref, Outcome):
-                        yield ref
-                    else:
-                        running[ref] = job.index
-                if not running:
-                    return
-                for ref in self._wait(list(running)):
-                    yield _outcome(ref, running.pop(ref))
-        finally:
-            _cancel(list(running))
+        # Closing takes no further jobs and forgets those under way, which are few: `ray.cancel` of a task that
+        # answers at that moment makes Ray 2.60 end this process (task_manager.cc: unexpected system state).
+        while True:
+            while len(running) < 2 * self.parallelism and (job := next(jobs, None)) is not None:
+                ref = call.submit(job)
+                if isinstance(ref, Outcome):
+                    yield ref
+                else:
+                    running[ref] = job.index
+            if not running:
+                return
+            for ref in self._wait(list(running)):
+                yield _outcome(ref, running.pop(ref))
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
         self._opened()
         call = _Call(self._run, task, constants)
-        sent: list[Any] = []
-        try:
-            work = dump_bytes(combine)
-            for job in jobs:
-                ref = call.submit(job)
-                if isinstance(ref, Outcome):
-                    return ref
-                sent.append(ref)
-            level = list(sent)
-            while len(level) > 1:
-                pairs = zip(level[::2], level[1::2], strict=False)
-                odd = level[-1:] if len(level) % 2 else []
-                level = [self._combine.remote(work, left, right) for left, right in pairs] + odd
-                sent += level
-            while not (ended := self._wait(level)):
-                pass
-            outcome = _outcome(ended[0], 0)
-        finally:
-            _cancel(sent)
+        work = dump_bytes(combine)
+        level: list[Any] = []
+        for job in jobs:
+            ref = call.submit(job)
+            if isinstance(ref, Outcome):
+                return ref
+            level.append(ref)
+        while len(level) > 1:
+            pairs = zip(level[::2], level[1::2], strict=False)
+            odd = level[-1:] if len(level) % 2 else []
+            level = [self._combine.remote(work, left, right) for left, right in pairs] + odd
+        while not self._wait(level):
+            pass
+        outcome = _outcome(level[0], 0)
         if outcome.lost:
             raise WorkerLost(outcome.error)
         return outcome
@@ -268,16 +262,6 @@ def _outcome(ref: Any, index: int) -> Outcome:
         return Outcome(index, error=f"a Ray worker died, or an object was lost ({_text(error)})", lost=True)
     except Exception as error:  # the result does not load here
         return _unportable(index, error)
-
-
-def _cancel(refs: list[Any]) -> None:
-    """Give up tasks that did not end: those that wait never start, those that run are interrupted.
-
-    Not those that ended: Ray 2.60 may end this process for a cancelled task that answers.
-    """
-    with suppress(Exception):  # Ray itself may be what failed
-        for ref in ray.wait(refs, num_returns=len(refs), timeout=0)[1] if refs else ():
-            ray.cancel(ref)
 
 
 def _check_pickles(value: Any) -> None:
