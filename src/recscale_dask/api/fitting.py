@@ -76,7 +76,8 @@ def factorize(
         Factorize ``Du^-user_scaling R Di^-item_scaling`` (D: row and column sums of the weighted matrix);
         the model undoes the scaling, so that its factors approximate R.
     tol : float
-        Largest residual allowed of each triplet, as a fraction of its singular value.
+        Largest residual allowed of each triplet, as a fraction of its singular value. For alternating least squares, the
+        relative change of the objective at which it stops.
     executor : str, Executor or None
         A name of `list_executors`, an open executor, or None to have one chosen.
     seed : int
@@ -100,7 +101,8 @@ def factorize(
         every event of `recscale_dask.execution.events`.
     **options
         Options of the solver by name: for ``svd``, `maxiter`, `block_size`, `basis_size`, `center`,
-        `filter`, `filter_strength` and `undo_scaling`: see `recscale_dask.solvers.svd.SVDSolver`.
+        `filter`, `filter_strength` and `undo_scaling`: see `recscale_dask.solvers.svd.SVDSolver`. Those of the other
+        solvers are in `recscale_dask.solvers`: `graph_filter`, `als`, `item_knn` and `ease`.
 
     Raises
     ------

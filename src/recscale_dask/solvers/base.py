@@ -37,7 +37,7 @@ class Problem:
     user_scaling, item_scaling : float
         Exponents of the row and column sums that the matrix is divided by.
     tol : float
-        Largest residual allowed, as a fraction of each singular value.
+        Largest residual allowed, as a fraction of each singular value; what it means is the solver's.
     seed : int
         Of all random numbers.
     checkpoints : Checkpoints or None
