@@ -76,8 +76,8 @@ def factorize(
         Factorize ``Du^-user_scaling R Di^-item_scaling`` (D: row and column sums of the weighted matrix);
         the model undoes the scaling, so that its factors approximate R.
     tol : float
-        Largest residual allowed of each triplet, as a fraction of its singular value. For alternating least squares, the
-        relative change of the objective at which it stops.
+        Largest residual allowed of each triplet, as a fraction of its singular value. For alternating least
+        squares, the relative change of the objective at which it stops.
     executor : str, Executor or None
         A name of `list_executors`, an open executor, or None to have one chosen.
     seed : int

@@ -32,7 +32,12 @@ class Duplicates(StrEnum):
 Source: TypeAlias = Annotated[
     str, typer.Argument(metavar="INPUT", help="A store (see `recscale ingest`), or a data file, folder, glob or URL.")
 ]
-SolverName: TypeAlias = Annotated[str, typer.Option("--solver", help="svd, gf-cf, bspm, als-implicit, als-explicit, item-knn, ease, popularity, or a plugin's.")]
+SolverName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--solver", help="svd, gf-cf, bspm, als-implicit, als-explicit, item-knn, ease, popularity, or a plugin's."
+    ),
+]
 Rank: TypeAlias = Annotated[int, typer.Option("--rank", help="Number of factors.")]
 Weighting: TypeAlias = Annotated[str | None, typer.Option("--weighting", help="binary, log, bm25 or tfidf.")]
 UserScaling: TypeAlias = Annotated[float, typer.Option("--user-scaling", help="Exponent of the users' degrees.")]
