@@ -54,44 +54,6 @@ class Inputs:
     scale_executor: str
 
 
-def executors(report: Report, inputs: Inputs) -> None:
-    """Compare each executor with threads; all must write the same bytes."""
-    model = _stored_model(inputs)
-    everyone, few = range(len(model.users)), range(WARM_UP_USERS)
-    hashes: dict[str, str] = {}
-
-    def write(executor: Any, users: range) -> Path:
-        out = inputs.folder / f"recs of {executor.name}"
-        if out.exists():
-            shutil.rmtree(out)
-        model.recommend_to(out, users, K, executor=executor, progress=False)
-        return out
-
-    with rs.open_executor("threads", n_workers=2) as threads:
-        for name, options, target in (
-            ("processes", {"n_workers": 2}, 1.3),
-            ("dask", {"n_workers": 2}, 1.3),
-            ("spark", {"master": "local[2]"}, 2.0),
-        ):
-            case = f"executors: {name} / threads"
-            with ExitStack() as stack:
-                try:
-                    executor = stack.enter_context(rs.open_executor(name, **options))
-                except (ExecutorUnavailable, UnknownNameError) as error:
-                    report.row(Row(case=case, ours=None, peer=None, target=target, at_most=True))
-                    report.note(f"executors: {name} is not available: {error}")
-                    continue
-                contenders = {name: partial(write, executor), "threads": partial(write, threads)}
-                runs = interleave(contenders, everyone, warm_up=few, repeats=inputs.repeats)
-            hashes |= {each: sha256(run.result) for each, run in runs.items()}
-            report.measured(case, runs)
-            ours, theirs = runs[name].median, runs["threads"].median
-            others = runs[name].others
-            report.row(Row(case=case, ours=ours, peer=theirs, target=target, at_most=True, others=others))
-    detail = ", ".join(f"{name} {digest[:12]}" for name, digest in hashes.items())
-    report.check("executors: the same bytes", len(set(hashes.values())) == 1, detail)
-
-
 def scale(report: Report, inputs: Inputs) -> None:
     """Recommend to a part of very many users; memory of all processes, and time per user against fewer users."""
     model = inputs.folder / "drawn model"
@@ -108,33 +70,6 @@ def scale(report: Report, inputs: Inputs) -> None:
     )
     report.measured(case, {}, **seconds, peak_pss_bytes=peak)
     report.note(f"{case}: 500,000 users in {seconds['all']:.1f} s, 50,000 in {seconds['tenth']:.1f} s")
-
-
-CASES: dict[str, tuple[Callable[[Report, Inputs], None], str | None]] = {
-    "executors": (executors, "large"),
-    "scale": (scale, None),
-}
-"""Cases by name, and the option that each needs."""
-
-
-# -- what cases share --------------------------------------------------------------------------------
-
-
-def sha256(folder: Path) -> str:
-    """Return the hash of all files of a data set, by name."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _stored_model(inputs: Inputs) -> rs.FactorModel:
-    assert inputs.large is not None
-    matrix = rs.UserItemMatrix.from_scipy(scipy.sparse.load_npz(inputs.large).tocsr())
-    scaling = {"weighting": "binary", "user_scaling": 0.5, "item_scaling": 0.5}
-    rs.factorize(matrix, rank=RANK, **scaling, executor="threads", progress=False).save(inputs.folder / "model")
-    return rs.load_model(inputs.folder / "model")
 
 
 def _child(*arguments: Any) -> tuple[Any, int]:
