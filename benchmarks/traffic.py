@@ -24,8 +24,8 @@ class Pass:
     n_blocks : int
         Of the run.
     n_tasks, graph_bytes : int
-        What Dask's scheduler was asked for, and what the client sent it meanwhile: graphs, and little else. 0
-        on other executors.
+        Of Dask: tasks that its scheduler was asked for, and bytes that the client sent it meanwhile, which are
+        graphs and little else. 0 on other executors.
     """
 
     n_blocks: int
@@ -65,6 +65,11 @@ class Traffic:
     def graph_bytes(self) -> int:
         """The most bytes of graphs in a pass."""
         return max(each.graph_bytes for each in self.passes)
+
+    @property
+    def bytes_per_graph(self) -> float:
+        """The mean bytes of a graph in the pass where that is most; our executor makes each task a graph."""
+        return max(each.graph_bytes / max(1, each.n_tasks) for each in self.passes)
 
     def facts(self) -> dict[str, Any]:
         """Return it for JSON."""
