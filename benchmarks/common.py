@@ -26,7 +26,10 @@ from threadpoolctl import threadpool_info
 import recscale_dask as rs
 from recscale_dask.execution.machine import cpu_count
 
-_PACKAGES = ("recscale-dask", "recscale-dask-spark", "numpy", "scipy", "numba", "dask", "distributed", "scikit-learn")
+_PACKAGES = (
+    *("recscale-dask", "recscale-dask-spark", "recscale-dask-ray", "numpy", "scipy", "numba", "scikit-learn"),
+    *("dask", "distributed", "pyspark", "ray", "loky"),
+)
 _BUSY = 0.1  # cores of other processes
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -1,103 +1,33 @@
 #!/usr/bin/env python3
-"""Recommendations for everyone, written by the workers: executors against threads, and a model larger than its share
-of memory.
+"""Recommendations for many users, written by the workers, of a model larger than its share of memory.
 
-Usage: python benchmarks/recommend_to.py [CASE ...] [--large MATRIX.npz] [--folder FOLDER] [--repeats 5]
-                                         [--scale-executor processes] [--json OUT]
+Usage: python benchmarks/recommend_to.py [--executor processes] [--folder FOLDER] [--json OUT]
 
-MATRIX.npz is a SciPy CSR matrix such as one of MovieLens-20M's shape; models and data sets are written under
-FOLDER (by default a temporary one), which wants 3 GB.
-
-Without CASE all of these run: executors (SVD of rank 64 of the matrix, top-10 of all its users as a Parquet data
-set, each executor in turns with threads, after its start), scale (5 million users, 200,000 items, rank 64, drawn
-and stored: the first 500,000 users, and a tenth of them). Lines appear on stderr as they are ready, and the table
-on stdout at the end.
+A model of 5 million users, 200,000 items and rank 64 is drawn and stored under FOLDER (by default a temporary one),
+which wants 3 GB; then its first 500,000 users, and a tenth of them, get their best 10. Lines appear on stderr as they
+are ready, and the table on stdout at the end. `executors.py` compares executors on this and other jobs.
 
 Memory is that of the process and all its children: see `process_tree.py`. Linux only.
-
-Exit code 1 if two executors write other bytes. A missed target is only a "no".
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import scipy.sparse
-from common import Report, Row, interleave
+from common import Report, Row
 from process_tree import measure
 
-import recscale_dask as rs
-from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
 
-RANK = 64
-K = 10
-WARM_UP_USERS = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the cases run on."""
-
-    large: Path | None
-    folder: Path
-    repeats: int
-    scale_executor: str
-
-
-def executors(report: Report, inputs: Inputs) -> None:
-    """Compare each executor with threads; all must write the same bytes."""
-    model = _stored_model(inputs)
-    everyone, few = range(len(model.users)), range(WARM_UP_USERS)
-    hashes: dict[str, str] = {}
-
-    def write(executor: Any, users: range) -> Path:
-        out = inputs.folder / f"recs of {executor.name}"
-        if out.exists():
-            shutil.rmtree(out)
-        model.recommend_to(out, users, K, executor=executor, progress=False)
-        return out
-
-    with rs.open_executor("threads", n_workers=2) as threads:
-        for name, options, target in (
-            ("processes", {"n_workers": 2}, 1.3),
-            ("dask", {"n_workers": 2}, 1.3),
-            ("spark", {"master": "local[2]"}, 2.0),
-        ):
-            case = f"executors: {name} / threads"
-            with ExitStack() as stack:
-                try:
-                    executor = stack.enter_context(rs.open_executor(name, **options))
-                except (ExecutorUnavailable, UnknownNameError) as error:
-                    report.row(Row(case=case, ours=None, peer=None, target=target, at_most=True))
-                    report.note(f"executors: {name} is not available: {error}")
-                    continue
-                contenders = {name: partial(write, executor), "threads": partial(write, threads)}
-                runs = interleave(contenders, everyone, warm_up=few, repeats=inputs.repeats)
-            hashes |= {each: sha256(run.result) for each, run in runs.items()}
-            report.measured(case, runs)
-            ours, theirs = runs[name].median, runs["threads"].median
-            others = runs[name].others
-            report.row(Row(case=case, ours=ours, peer=theirs, target=target, at_most=True, others=others))
-    detail = ", ".join(f"{name} {digest[:12]}" for name, digest in hashes.items())
-    report.check("executors: the same bytes", len(set(hashes.values())) == 1, detail)
-
-
-def scale(report: Report, inputs: Inputs) -> None:
+def scale(report: Report, folder: Path, executor: str) -> None:
     """Recommend to a part of very many users; memory of all processes, and time per user against fewer users."""
-    model = inputs.folder / "drawn model"
+    model = folder / "drawn model"
     _child("make", model)
-    seconds, peak = _child("run", model, inputs.folder / "recs", "--executor", inputs.scale_executor)
-    case = f"scale, {inputs.scale_executor}"
+    seconds, peak = _child("run", model, folder / "recs", "--executor", executor)
+    case = f"scale, {executor}"
     report.row(
         Row(case=f"{case}: memory", ours=peak / 1e9, peer=None, target=3.0, at_most=True, absolute=True, unit="GB")
     )
@@ -110,33 +40,6 @@ def scale(report: Report, inputs: Inputs) -> None:
     report.note(f"{case}: 500,000 users in {seconds['all']:.1f} s, 50,000 in {seconds['tenth']:.1f} s")
 
 
-CASES: dict[str, tuple[Callable[[Report, Inputs], None], str | None]] = {
-    "executors": (executors, "large"),
-    "scale": (scale, None),
-}
-"""Cases by name, and the option that each needs."""
-
-
-# -- what cases share --------------------------------------------------------------------------------
-
-
-def sha256(folder: Path) -> str:
-    """Return the hash of all files of a data set, by name."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _stored_model(inputs: Inputs) -> rs.FactorModel:
-    assert inputs.large is not None
-    matrix = rs.UserItemMatrix.from_scipy(scipy.sparse.load_npz(inputs.large).tocsr())
-    scaling = {"weighting": "binary", "user_scaling": 0.5, "item_scaling": 0.5}
-    rs.factorize(matrix, rank=RANK, **scaling, executor="threads", progress=False).save(inputs.folder / "model")
-    return rs.load_model(inputs.folder / "model")
-
-
 def _child(*arguments: Any) -> tuple[Any, int]:
     """Run a part of the benchmark in a process of its own; return what it printed and its peak memory."""
     measured = measure([sys.executable, Path(__file__).with_name("recommend_scale.py"), *arguments])
@@ -144,26 +47,15 @@ def _child(*arguments: Any) -> tuple[Any, int]:
 
 
 def main() -> None:
-    """Run the cases that are asked for."""
+    """Run the case on an executor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--large", type=Path, metavar="MATRIX.npz")
+    parser.add_argument("--executor", default="processes")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--scale-executor", default="processes")
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
-    for name in (cases := args.cases or list(CASES)):
-        if name not in CASES:
-            parser.error(f"there is no case {name!r}; the cases are: {', '.join(CASES)}")
-        if (needed := CASES[name][1]) and getattr(args, needed) is None:
-            parser.error(f"case {name!r} needs --{needed}")
     report = Report(args.json)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        inputs = Inputs(args.large, Path(folder), args.repeats, args.scale_executor)
-        for name in cases:
-            CASES[name][0](report, inputs)
-            report.save()
+        scale(report, Path(folder), args.executor)
     raise SystemExit(report.finish())
 
 

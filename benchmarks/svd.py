@@ -8,15 +8,15 @@ MATRIX.npz is a SciPy CSR matrix such as one of MovieLens-20M's shape; --gowalla
 train.txt of the NGCF/LightGCN split; --ml one with the ratings.csv of ml-latest-small.
 
 Without CASE all of these run: large, large-tight (tol 1e-6), gowalla, gowalla-tight, kernel (the product
-that each pass is made of), memory, dense (a Dask array), executors, ml-small. ARPACK runs as users call it,
+that each pass is made of), memory, dense (a Dask array), ml-small. ARPACK runs as users call it,
 to working precision, and we to the tolerance of the case: the worst residual of each is printed below the
 table. Lines appear on stderr as they are ready, and the table on stdout at the end.
 
 Use a quiet machine: the table's last column says how many cores other processes used meanwhile, and peers
 that use several BLAS threads suffer from them much more than we do.
 
-Residuals in certificates are computed again by SciPy in float64; exit code 1 if they differ, or if two
-executors give other bytes. A missed target is only a "no".
+Residuals in certificates are computed again by SciPy in float64; exit code 1 if they differ. A missed
+target is only a "no".
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,7 +42,6 @@ from threadpoolctl import threadpool_limits
 
 import recscale_dask as rs
 from recscale_dask.data.dense import DenseMatrix
-from recscale_dask.errors import ExecutorUnavailable, UnknownNameError
 from recscale_dask.execution.placement import placed_blocks
 from recscale_dask.solvers.operator import BlockOperator
 from recscale_dask.solvers.svd import singular_triplets
@@ -198,49 +196,6 @@ def dense(report: Report, inputs: Inputs) -> None:
     _certify(report, "dense", A, DenseMatrix.from_dask_array(x).loaded(), tol, runs[OURS].result, truth)
 
 
-def executors(report: Report, inputs: Inputs) -> None:
-    """Compare each executor with threads; all must give the same bytes."""
-    matrix = rs.UserItemMatrix.from_scipy(inputs.large)
-    small = rs.UserItemMatrix.from_scipy(inputs.large[:WARM_UP_ROWS])
-
-    def fit(executor: Any, matrix: rs.UserItemMatrix) -> str:
-        return rs.factorize(matrix, rank=RANK, tol=TOL, executor=executor, progress=False).factors_sha256()
-
-    hashes: dict[str, str] = {}
-    with rs.open_executor("threads", n_workers=2) as threads:
-        for name, options, target in (
-            ("processes", {"n_workers": 2}, 1.3),
-            ("dask", {"n_workers": 2}, 1.3),
-            ("spark", {"master": "local[2]"}, 2.0),
-        ):
-            case = f"executors: {name} / threads"
-            with ExitStack() as stack:
-                try:
-                    executor = stack.enter_context(rs.open_executor(name, **options))
-                except (ExecutorUnavailable, UnknownNameError) as error:
-                    report.row(Row(case=case, ours=None, peer=None, target=target, at_most=True))
-                    report.note(f"executors: {name} is not available: {error}")
-                    continue
-                contenders = {name: partial(fit, executor), "threads": partial(fit, threads)}
-                runs = interleave(contenders, matrix, warm_up=small, repeats=inputs.repeats)
-            hashes |= {each: run.result for each, run in runs.items()}
-            report.measured(case, runs)
-            ours, theirs = runs[name], runs["threads"]
-            report.row(
-                Row(
-                    case=case,
-                    ours=ours.median,
-                    peer=theirs.median,
-                    target=target,
-                    at_most=True,
-                    others=ours.others,
-                )
-            )
-    report.measured("executors", {}, factors_sha256=hashes)
-    detail = ", ".join(f"{name} {digest[:12]}" for name, digest in hashes.items())
-    report.check("executors: the same bytes", len(set(hashes.values())) == 1, detail)
-
-
 CASES: dict[str, tuple[Callable[[Report, Inputs], None], str | None]] = {
     "large": (large, "large"),
     "large-tight": (large_tight, "large"),
@@ -249,7 +204,6 @@ CASES: dict[str, tuple[Callable[[Report, Inputs], None], str | None]] = {
     "kernel": (kernel, "large"),
     "memory": (memory, "large"),
     "dense": (dense, None),
-    "executors": (executors, "large"),
     "ml-small": (ml_small, "ml"),
 }
 """Cases by name, and the option that each needs."""

@@ -17,7 +17,7 @@ from recscale_dask.scoring.filters import Unknown, candidate_codes, chosen_users
 BATCH_USERS = 12_288
 """Users per job at most; fixed, so that partitions of written recommendations are the same everywhere.
 
-Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/recommend_to.py.
+Fewer make Dask and Spark, which take milliseconds for each job, slower: see benchmarks/executors.py.
 """
 
 ROW_BATCH_USERS = 1024
