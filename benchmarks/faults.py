@@ -1,24 +1,29 @@
 #!/usr/bin/env python3
 """The fault matrix: what goes wrong on every executor in the middle of a fit, and how the fit ends.
 
-Usage: python benchmarks/faults.py [EXECUTOR ...] [--fault NAME ...] [--json OUT]
+Usage: python benchmarks/faults.py [EXECUTOR ...] [--fault NAME ...] [--json CELLS] [--page FILE]
 
 Without EXECUTOR: processes, dask, spark, ray. Each cell runs in a process of its own, with a time limit: a fit that
 meets the fault from its third pass on must end in the bytes of the serial executor or in the error that is named, and
-leave no process and no file. The table appears on stdout as Markdown; exit code 1 if a cell fails. Linux only.
+leave no process and no file. The table appears on stdout as Markdown, and in docs/plugins/faults.md with ``--page``;
+exit code 1 if a cell fails. With ``--json`` cells are kept in a file, and those of earlier runs stay in the table: the
+whole takes some minutes. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,13 +33,14 @@ from typing import Any
 import numpy as np
 import psutil
 import scipy.sparse
+from distributed import Client
 
 import recscale_dask as rs
 from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Job
 from recscale_dask.execution.events import Event, RunStarted
-from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask
-from recscale_dask.testing.leftovers import leftovers, new_leftovers, private_temporary_folder
+from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask, attempts
+from recscale_dask.testing.leftovers import leftovers, new_leftovers, wait_until
 
 EXECUTORS: dict[str, dict[str, Any]] = {
     "processes": {"n_workers": 2},
@@ -79,7 +85,8 @@ SCENARIOS = {
 """By name; `late` and what follows are done by hand below."""
 
 EXPECTED = {("dask", "all workers gone"): "WorkerLost"}
-"""Where an engine ends otherwise: nobody replaces workers that were started by hand."""
+OTHERWISE = {("dask", "all workers gone"): "nobody replaces workers that were started by hand"}
+"""Where an engine ends otherwise, and why."""
 
 REASONS = {
     ("processes", "connection cut"): "there is none: a pipe that ends is a dead worker",
@@ -88,8 +95,22 @@ REASONS = {
 }
 """Cells that cannot be, and why."""
 
+GAPS = {
+    ("ray", "connection cut"): "Ray ends the driver's process itself when its raylet dies, and no error can be caught",
+}
+"""Cells that end with the process that runs the fit, and why."""
+
+ENDED = "the driver's process ended"
+_MARK = "RECSCALE_FAULT_CELL"  # in the environment of all processes of a cell
+_PATIENCE = 10.0  # seconds for what a cell started to end after it
+_TABLE = "<!-- made by benchmarks/faults.py: below this line nothing is written by hand -->\n"
+
 
 # -- one cell ----------------------------------------------------------------------------------------
+
+
+class FaultNotMet(Exception):
+    """The fit did not come to the fault, or nobody was there to be killed: the cell says nothing."""
 
 
 def run_cell(name: str, fault: str) -> dict[str, Any]:
@@ -97,12 +118,12 @@ def run_cell(name: str, fault: str) -> dict[str, Any]:
     random = scipy.sparse.random_array((20_000, 3_000), density=0.01, rng=np.random.default_rng(0), dtype=np.float32)
     matrix = rs.UserItemMatrix.from_scipy(random)
     expected = rs.factorize(matrix, rank=16, executor="serial", progress=False).factors_sha256()
-    with tempfile.TemporaryDirectory() as marks, private_temporary_folder():
+    with tempfile.TemporaryDirectory() as marks:
         before = leftovers()
         start = time.monotonic()
         try:
             ended = _fit(name, fault, matrix, expected, Path(marks))
-        except RecscaleError as error:
+        except (RecscaleError, FaultNotMet) as error:
             ended = type(error).__name__
         seconds = time.monotonic() - start
         # Python keeps its resource tracker for the life of the process.
@@ -123,8 +144,9 @@ def _fit(name: str, fault: str, matrix: rs.UserItemMatrix, expected: str, marks:
             answers.close()  # while block 0 may be at work; its answer must not be one of the fit
         hand = Hand(act)
         model = rs.factorize(matrix, rank=16, executor=executor, progress=hand)
-        if act is not None and not hand.done:
-            return "the fit ended before the fault"
+        planted = any(each.kind != "twice" for each in SCENARIOS[fault].faults)
+        if (act is not None and not hand.done) or (planted and attempts(marks)[1] <= PASS):
+            raise FaultNotMet
     return SAME if model.factors_sha256() == expected else "OTHER BYTES"
 
 
@@ -150,10 +172,14 @@ class Hand:
 
 
 def _kill(match: Callable[[psutil.Process], bool]) -> None:
+    killed = 0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if match(process):
                 process.kill()
+                killed += 1
+    if not killed:
+        raise FaultNotMet
 
 
 def _killing(name: str, match: Callable[[psutil.Process], bool]) -> Any:
@@ -181,7 +207,7 @@ def _dask_cluster() -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[byte
         processes.append(subprocess.Popen([*command, "--no-dashboard"], **quiet))  # type: ignore[call-overload]
 
     def worker() -> None:
-        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
+        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--local-directory", str(folder))
 
     try:
         start("scheduler", "--host", "127.0.0.1", "--port", "0")
@@ -208,7 +234,13 @@ def _dask_cut() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
 @contextmanager
 def _dask_new() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     with _dask_cluster() as (options, _, worker):
-        yield options, worker
+
+        def join() -> None:
+            worker()
+            with Client(options["address"], set_as_default=False) as client:
+                client.wait_for_workers(3, timeout=30)
+
+        yield options, join
 
 
 @contextmanager
@@ -225,14 +257,14 @@ def _dask_gone() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
 def _ray_new() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 300_000_000})
+    node = {"num_cpus": 1, "object_store_memory": 300_000_000}
+    folder = tempfile.mkdtemp(prefix="ray-")
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
     try:
-        yield (
-            {"address": cluster.address},
-            lambda: cluster.add_node(num_cpus=1, object_store_memory=300_000_000),
-        )
+        yield {"address": cluster.address}, lambda: cluster.add_node(**node)  # waits until it is there
     finally:
         cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 HANDS: dict[tuple[str, str], Callable[[], Any]] = {
@@ -253,28 +285,111 @@ HANDS: dict[tuple[str, str], Callable[[], Any]] = {
 
 def cell(name: str, fault: str) -> dict[str, Any]:
     """Run one cell in a process of its own; return how it ended, and whether as it should."""
-    scenario = SCENARIOS[fault]
-    expected = EXPECTED.get((name, fault), scenario.expected)
     if (name, fault) in REASONS:
-        return {"ok": True, "ended": "n/a", "reason": REASONS[name, fault]}
+        return {"ok": True, "ended": "n/a"}
+    expected, limit = expected_of(name, fault), SCENARIOS[fault].limit
+    mark = uuid.uuid4().hex
     command = [sys.executable, __file__, name, "--fault", fault, "--child"]
+    # A folder of the cell's own, with a short name: Ray's sockets are in it. To files, for what outlives a cell would
+    # hold a pipe open.
+    with tempfile.TemporaryDirectory(prefix="f") as folder, tempfile.TemporaryFile("w+") as told, _errors() as errors:
+        environment = {**os.environ, _MARK: mark, "TMPDIR": folder}
+        child = subprocess.Popen(command, stdout=told, stderr=errors, env=environment, start_new_session=True)
+        try:
+            child.wait(limit + 30)
+            wait_until(lambda: not _of_cell(child.pid, mark), _PATIENCE)
+            outlived = [_command(each) for each in _of_cell(child.pid, mark)]
+            told.seek(0)
+            errors.seek(0)
+            found = _told(told.read(), errors.read(), child.returncode)
+            if found["ended"] != ENDED:  # else nobody was there to clean up
+                found["left"] += outlived
+        except subprocess.TimeoutExpired:
+            found = {"ended": "no end", "seconds": limit + 30, "left": []}
+        finally:
+            for process in _of_cell(child.pid, mark):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            child.wait()
+    ok = found["ended"] in expected.split("|") and found["seconds"] <= limit and not found["left"]
+    return {**found, "ok": ok}
+
+
+def expected_of(name: str, fault: str) -> str:
+    """Return how a cell should end."""
+    return ENDED if (name, fault) in GAPS else EXPECTED.get((name, fault), SCENARIOS[fault].expected)
+
+
+def _errors() -> Any:
+    return tempfile.TemporaryFile("w+", errors="replace")
+
+
+def _told(out: str, errors: str, code: int) -> dict[str, Any]:
+    """Return what the process of a cell said, or how it ended."""
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=scenario.limit + 30, check=False)
-        found = json.loads(run.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired:
-        found = {"ended": "no end", "seconds": scenario.limit, "left": []}
+        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return found
     except (IndexError, ValueError):
-        last = (run.stderr.strip().splitlines() or [""])[-1][:200]
-        found = {"ended": f"the driver's process ended with code {run.returncode}: {last}", "seconds": 0.0, "left": []}
-    ok = found["ended"] in expected.split("|") and found["seconds"] <= scenario.limit and not found["left"]
-    return {**found, "ok": ok, "expected": expected, "limit": scenario.limit}
+        last = (errors.strip().splitlines() or [""])[-1][:200]
+        return {"ended": ENDED, "seconds": 0.0, "left": [], "code": code, "last words": last}
 
 
-def _text(found: dict[str, Any]) -> str:
+def _of_cell(session: int, mark: str) -> list[psutil.Process]:
+    """Return the processes of a cell, also those that lost their parents."""
+    found = []
+    for process in psutil.process_iter():
+        # By both: some make a session of their own, and Ray's workers write over their environment.
+        with contextlib.suppress(psutil.Error, OSError):
+            ours = os.getsid(process.pid) == session or process.environ().get(_MARK) == mark
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"process {process.pid} {' '.join(process.cmdline())[:100]}"
+    return f"process {process.pid}"
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Return the cells as Markdown, and what is to be said about them."""
+    names = [name for name in EXECUTORS if any(name in cells for cells in found.values())]
+    lines = ["| fault | ends in | within | " + " | ".join(names) + " |", "|---|---|---|" + "---|" * len(names)]
+    notes: list[str] = []
+    for fault, scenario in SCENARIOS.items():
+        cells = found.get(fault)
+        if cells:
+            texts = [_text(name, fault, cells[name], notes) if name in cells else "not run" for name in names]
+            lines.append(f"| {fault} | {scenario.expected} | {scenario.limit:g} s | {' | '.join(texts)} |")
+    return "\n".join([*lines, "", *(f"{number}. {note}." for number, note in enumerate(notes, 1))])
+
+
+def _text(name: str, fault: str, found: dict[str, Any], notes: list[str]) -> str:
+    def note(text: str) -> str:
+        notes.append(f"{name}, {fault}: {text}")
+        return f" ({len(notes)})"
+
     if found["ended"] == "n/a":
-        return f"not there: {found['reason']}"
+        return "not there" + note(REASONS[name, fault])
     left = f", LEFT {len(found['left'])}" if found["left"] else ""
-    return f"{found['ended']}, {found['seconds']:.0f} s{left}{'' if found['ok'] else ' (FAILED)'}"
+    text = f"{found['ended']}, {found['seconds']:.0f} s{left}"
+    if not found["ok"]:
+        return f"{text} (FAILED)"
+    if (name, fault) in GAPS:
+        return "gap" + note(GAPS[name, fault])
+    return text + (note(OTHERWISE[name, fault]) if (name, fault) in EXPECTED else "")
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Put the table in the place of the one in the page."""
+    head, line, _ = path.read_text().partition(_TABLE)
+    if not line:
+        raise SystemExit(f"{path} has no line {_TABLE.strip()!r}, below which the table belongs; add it")
+    packages = ("dask", "distributed", "pyspark", "ray")
+    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in packages)
+    where = f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
+    path.write_text(f"{head}{line}\n{text}\n\n{where}\n")
 
 
 def main() -> None:
@@ -282,24 +397,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("executors", nargs="*", metavar="EXECUTOR", help=", ".join(EXECUTORS))
     parser.add_argument("--fault", action="append", choices=list(SCENARIOS))
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--json", type=Path, metavar="CELLS")
+    parser.add_argument("--page", type=Path, metavar="FILE")
+    parser.add_argument("--table", action="store_true", help="run nothing: the table of the cells in the file")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         print("\n" + json.dumps(run_cell(args.executors[0], args.fault[0])), flush=True)
         os._exit(0)  # what an engine does to a process that ends is not asked here
-    names, faults = args.executors or list(EXECUTORS), args.fault or list(SCENARIOS)
     found: dict[str, dict[str, Any]] = {}
-    for fault in faults:
-        found[fault] = {}
-        for name in names:
-            found[fault][name] = cell(name, fault)
-            print(f"{fault}, {name}: {_text(found[fault][name])}", file=sys.stderr, flush=True)
+    if args.json and args.json.exists():
+        found = json.loads(args.json.read_text())
+    for fault in [] if args.table else args.fault or SCENARIOS:
+        for name in args.executors or EXECUTORS:
+            found.setdefault(fault, {})[name] = cell(name, fault)
+            print(f"{fault}, {name}: {_text(name, fault, found[fault][name], [])}", file=sys.stderr, flush=True)
             if args.json:
                 args.json.write_text(json.dumps(found, indent=2) + "\n")
-    print("| fault | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
-    for fault, cells in found.items():
-        print(f"| {fault} | " + " | ".join(_text(cells[name]) for name in names) + " |")
+    print(table(found))
+    if args.page:
+        _write_page(args.page, table(found))
     raise SystemExit(not all(each["ok"] for cells in found.values() for each in cells.values()))
 
 

@@ -3,10 +3,13 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import scipy.sparse
 
 import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, OptionError
@@ -15,6 +18,7 @@ from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.manager import PluginManager
 from recscale_dask.testing import ExecutorContract, tasks
+from recscale_dask.testing.faults import Fault, FaultyExecutor, attempts
 from recscale_dask.testing.same_answer import answers_of
 from recscale_dask_ray import health
 
@@ -29,15 +33,28 @@ def make_ray(**options: object) -> Executor:
     return RayExecutor(**{"n_workers": 2, "object_store_bytes": 500_000_000, **options})  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def _ray_of_the_process() -> Iterator[None]:
+    """A Ray that executors find and leave open: they start in no time, where one of their own takes seconds."""
+    from recscale_dask_ray.session import start_ray
+
+    with ExitStack() as undo:
+        start_ray(2, 500_000_000, undo)
+        yield
+
+
+@pytest.mark.usefixtures("_ray_of_the_process")
 class TestRayContract(ExecutorContract):
+    test_nothing_is_left_behind = None  # what this Ray does meanwhile is not the executor's: see below
+
     @pytest.fixture
     def make_executor(self) -> Callable[[], Executor]:
         return make_ray
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[Executor]:
-    """An executor that adds up on its workers; the caller's Ray to those opened meanwhile."""
+def ray(_ray_of_the_process: None) -> Iterator[Executor]:
+    """An executor that adds up on its workers."""
     with make_ray(folds=True) as executor:
         yield executor
 
@@ -48,6 +65,16 @@ def test_ray_gives_the_bytes_of_serial(ray: Executor) -> None:
     with make_ray() as plain:  # adds up on the driver, on the same Ray
         assert answers_of(plain) == expected
     assert answers_of(ray) == expected
+
+
+def test_fit_under_faults_has_the_bytes_of_serial(ray: Executor, tmp_path: Path) -> None:
+    random = scipy.sparse.random_array((20_000, 3_000), density=0.01, rng=np.random.default_rng(0), dtype=np.float32)
+    matrix = rs.UserItemMatrix.from_scipy(random)
+    expected = rs.factorize(matrix, rank=16, executor="serial").factors_sha256()
+    faults = (Fault(0, "raise", attempt=2), Fault(1, "kill", attempt=3), Fault(0, "sleep", attempt=4, seconds=0.2))
+    with FaultyExecutor(make_ray(), faults, tmp_path) as executor:
+        assert rs.factorize(matrix, rank=16, executor=executor).factors_sha256() == expected
+    assert min(attempts(tmp_path)[block] for block in (0, 1)) > 3, "the faults were not met"
 
 
 def test_sum_on_workers_has_the_bits_of_serial(ray: Executor) -> None:
@@ -86,15 +113,16 @@ def test_plugin_is_found_by_name() -> None:
     assert offers["ray"].unavailable() == MISSING
 
 
+@pytest.fixture(scope="class")
+def _no_ray() -> None:
+    """For tests after those above, which share one."""
+    import ray as engine
+
+    engine.shutdown()
+
+
+@pytest.mark.usefixtures("_no_ray")
 class TestRayOfOurOwn:
-    """Each opens Ray anew, or not at all: after the tests above, which share one."""
-
-    @pytest.fixture(autouse=True)
-    def _no_ray(self) -> None:
-        import ray as engine
-
-        engine.shutdown()
-
     @pytest.mark.parametrize(
         ("address", "message"), [("127.0.0.1:1", "nobody answers"), ("ray://127.0.0.1:10001", "Ray Client")]
     )
@@ -110,3 +138,11 @@ class TestRayOfOurOwn:
             assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == (environment, handler)
         assert set(psutil.Process().children(recursive=True)) <= before
         assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == (environment, handler)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_no_ray")
+class TestRayOfOurOwnContract(ExecutorContract):
+    @pytest.fixture
+    def make_executor(self) -> Callable[[], Executor]:
+        return make_ray
