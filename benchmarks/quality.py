@@ -8,11 +8,11 @@ Usage::
     python benchmarks/quality.py judge gowalla FOLDER --published
 
 Data sets: ``gowalla`` (train.txt and test.txt of the NGCF/LightGCN split), ``movielens`` (ratings.csv), ``planted``
-(generated; FOLDER is any). `choose` fits each contender of `quality_models`, with the options of its stages, on nine tenths
-of each user's training interactions, and keeps those with the largest product of recall@20 and ndcg@20 on the rest. It never
-reads the test part's answers. The part is drawn user by user because metrics are means over users, and is small because the
-judged model has all of the training data, which are denser (``--how``, ``--fraction`` and ``--users`` try others).
-`judge` runs each choice in a process of its own, from the text file to metrics, on all
+(generated; FOLDER is any). `choose` fits each contender of `quality_models`, with the options of its stages, on nine
+tenths of each user's training interactions, and keeps those with the largest product of recall@20 and ndcg@20 on the
+rest. It never reads the test part's answers. The part is drawn user by user, because metrics are means over users, and
+is small, because the judged model has all of the training data, which is denser (``--how``, ``--fraction`` and
+``--users`` try others). `judge` runs each choice in a process of its own, from the text file to metrics, on all
 training interactions: seconds by stage, and the peak memory of its processes.
 """
 
@@ -141,6 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run one of the commands."""
+    defaults = Validation()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("choose", "judge", "run"))
     parser.add_argument("data", choices=tuple(DATA_SETS))
@@ -149,9 +150,9 @@ def main() -> None:
     parser.add_argument("--choices", type=Path, default=Path(__file__).with_name("quality_choices.json"))
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--how", default=Validation.how)
-    parser.add_argument("--fraction", type=float, default=Validation.fraction)
-    parser.add_argument("--users", type=int, default=Validation.users)
+    parser.add_argument("--how", default=defaults.how)
+    parser.add_argument("--fraction", type=float, default=defaults.fraction)
+    parser.add_argument("--users", type=int, default=defaults.users)
     parser.add_argument("--solver")
     parser.add_argument("--options", default="{}")
     args = parser.parse_args()
