@@ -8,9 +8,11 @@ Usage::
     python benchmarks/quality.py judge gowalla FOLDER --published
 
 Data sets: ``gowalla`` (train.txt and test.txt of the NGCF/LightGCN split), ``movielens`` (ratings.csv), ``planted``
-(generated; FOLDER is any). `choose` fits each contender of `quality_models` with all options of its grid on 85% of the
-training interactions, and keeps those with the largest sum of recall@20 and ndcg@20 on the rest. It never
-reads the test part's answers. `judge` runs each choice in a process of its own, from the text file to metrics, on all
+(generated; FOLDER is any). `choose` fits each contender of `quality_models`, with the options of its stages, on nine
+tenths of each user's training interactions, and keeps those with the largest product of recall@20 and ndcg@20 on the
+rest. It never reads the test part's answers. The part is drawn user by user, because metrics are means over users, and
+is small, because the judged model has all of the training data, which is denser (``--how``, ``--fraction`` and
+``--users`` try others). `judge` runs each choice in a process of its own, from the text file to metrics, on all
 training interactions: seconds by stage, and the peak memory of its processes.
 """
 
@@ -18,14 +20,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common import Report, Row, table
 from process_tree import measure
-from quality_data import DATA_SETS
+from quality_data import DATA_SETS, Validation
 from quality_models import CONTENDERS, PUBLISHED
 
 import recscale_dask as rs
@@ -40,21 +44,28 @@ PUBLISHED_TARGETS = {"gf-cf": (0.1849, 0.1518, 60.0, 4.0), "bspm": (0.1920, 0.15
 
 def choose(args: argparse.Namespace) -> None:
     """Print the quality of all options of the contenders on the validation part, and keep the best."""
-    train, held_out = DATA_SETS[args.data].for_choosing(args.folder)
+    validation = Validation(args.how, args.fraction, args.users)
+    train, held_out = DATA_SETS[args.data].for_choosing(args.folder, validation)
     matrix = rs.UserItemMatrix.from_interactions(train)
     choices = _read(args.choices)
     for contender in _contenders(args):
-        found = []
-        for options in contender.options():
-            start = time.perf_counter()
-            model = rs.factorize(matrix, solver=contender.solver, progress=False, executor="threads", **options)
-            metrics = rs.evaluate(model, held_out, metrics=METRICS, progress=False, executor="threads").metrics
-            found.append((sum(metrics.values()), options, metrics))
-            shown = "  ".join(f"{metrics[name]:.4f}" for name in METRICS)
-            seconds = time.perf_counter() - start
-            print(f"{contender.name:<12}{shown}  {seconds:6.1f} s  {json.dumps(options)}", flush=True)
-        _, best, metrics = max(found, key=lambda each: each[0])
-        entry = {"solver": contender.solver, "options": best, "validation": metrics}
+        best: dict[str, Any] = dict(contender.start)
+        found: list[tuple[dict[str, float], dict[str, Any]]] = []
+        for stage in contender.stages:
+            for options in [{**best, **tried} for tried in stage]:
+                if any(options == seen for _, seen in found):
+                    continue
+                start = time.perf_counter()
+                model = rs.factorize(matrix, solver=contender.solver, progress=False, executor="threads", **options)
+                metrics = rs.evaluate(model, held_out, metrics=METRICS, progress=False, executor="threads").metrics
+                found.append((metrics, options))
+                shown = "  ".join(f"{metrics[name]:.5f}" for name in METRICS)
+                seconds = time.perf_counter() - start
+                print(f"{contender.name:<16}{shown}  {seconds:6.1f} s  {json.dumps(options)}", flush=True)
+            # A tenth more of either metric counts the same, though ndcg is the smaller number.
+            _, best = max(found, key=lambda each: math.prod(each[0].values()))
+        metrics = next((metrics for metrics, options in found if options == best), {})
+        entry = {"solver": contender.solver, "options": best, "validation": {**asdict(validation), **metrics}}
         choices.setdefault(args.data, {})[contender.name] = entry
         args.choices.write_text(json.dumps(choices, indent=2) + "\n")
         print(f"{contender.name}: chosen {json.dumps(best)}\n", flush=True)
@@ -130,6 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run one of the commands."""
+    defaults = Validation()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("choose", "judge", "run"))
     parser.add_argument("data", choices=tuple(DATA_SETS))
@@ -138,6 +150,9 @@ def main() -> None:
     parser.add_argument("--choices", type=Path, default=Path(__file__).with_name("quality_choices.json"))
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--how", default=defaults.how)
+    parser.add_argument("--fraction", type=float, default=defaults.fraction)
+    parser.add_argument("--users", type=int, default=defaults.users)
     parser.add_argument("--solver")
     parser.add_argument("--options", default="{}")
     args = parser.parse_args()

@@ -13,10 +13,26 @@ import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.testing.matrices import planted_tastes
 
-VALIDATION = 0.15  # of the training interactions
-VALIDATION_USERS = 4000  # at most: choosing takes as many fits and evaluations as there are options
-
 Pair = tuple[Interactions, Interactions]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How a part of the training data is held out to choose options by.
+
+    Attributes
+    ----------
+    how : str
+        Of `rs.split`.
+    fraction : float
+        Share of the rows to hold out.
+    users : int
+        Evaluate this many users at most, drawn at random: choosing takes as many evaluations as there are options.
+    """
+
+    how: str = "per-user-random"
+    fraction: float = 0.1
+    users: int = 6_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +49,16 @@ class DataSet:
     name: str
     load: Callable[[Path], Pair]
 
-    def for_choosing(self, folder: Path) -> Pair:
+    def for_choosing(self, folder: Path, validation: Validation) -> Pair:
         """Return a part of the training interactions to fit on, and the rest, of some users, to choose options by.
 
         The test part is not looked at.
         """
         train, _ = self.load(folder)
-        fitted, held_out = rs.split(train, how="random", fraction=VALIDATION, seed=0)
+        fitted, held_out = rs.split(train, how=validation.how, fraction=validation.fraction, seed=0)
         rng = np.random.default_rng(0)
         users = np.zeros(held_out.n_users, np.bool_)
-        users[rng.permutation(held_out.n_users)[:VALIDATION_USERS]] = True
+        users[rng.permutation(held_out.n_users)[: validation.users]] = True
         return fitted, held_out.take(users[held_out.user_codes])
 
 
