@@ -21,7 +21,7 @@ SVD_GRID = [(rank, weight) for rank in (20, 100) for weight in (0.02, 0.05, 0.1)
 
 TUNING_RANK, RANK = 128, 256
 SWEEPS = 12
-GRID = [(alpha, weight) for alpha in (20.0, 50.0, 100.0) for weight in (0.03, 0.1)]
+GRID = [(alpha, weight) for alpha in (20.0, 50.0, 100.0) for weight in (0.03, 0.06)]
 IMPLICIT_GRID = [(alpha, weight) for alpha in (20.0, 50.0, 100.0) for weight in (1.0, 30.0)]
 METRICS = ["recall@20", "ndcg@20"]
 
@@ -104,7 +104,7 @@ def explicit(report: Report, inputs: argparse.Namespace) -> None:
 
 
 def ours_implicit(matrix: rs.UserItemMatrix, rank: int, options: tuple[float, float]) -> FactorModel:
-    """Return als-implicit with an alpha, and a weight of the penalties of Rendle et al. with exponent 0.5."""
+    """Return als-implicit with an alpha, and a weight of penalties that grow with the number of values."""
     alpha, weight = options
     return rs.factorize(
         matrix,
@@ -112,8 +112,7 @@ def ours_implicit(matrix: rs.UserItemMatrix, rank: int, options: tuple[float, fl
         rank=rank,
         alpha=alpha,
         regularization=weight * alpha,
-        exponent=0.5,
-        offset=1 / alpha,
+        exponent=0.75,
         max_sweeps=SWEEPS,
         progress=False,
     )
