@@ -63,7 +63,7 @@ def test_matrix_too_small_for_any_rank_is_refused(shape):
         ({"executor": "sparks"}, UnknownNameError, "no executor is called 'sparks'"),
         ({"executor": 3}, OptionError, "executor must be a name"),
         ({"weighting": "idf"}, OptionError, "no weighting is called 'idf'"),
-        ({"passes": 3}, OptionError, "no option passes; its options are: basis_size, block_size, center, maxiter"),
+        ({"passes": 3}, OptionError, "no option passes; its options are: basis_size, block_size, center, filter"),
         ({"maxiter": 0}, OptionError, "maxiter must be"),
         ({"tol": -1}, OptionError, "tol must be"),
         ({"user_scaling": np.nan}, OptionError, "user_scaling must be"),

@@ -64,7 +64,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
         (("--rank", 2, "--solver", "magic"), "no solver is called 'magic'; there are: "),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
-        (("--rank", 2, "--executor", "abacus"), "there are: dask, processes, serial"),
+        (("--rank", 2, "--executor", "abacus"), "there are: dask, futures, processes"),
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
         (
             ("--rank", 2, "--executor", "processes", "--option", "n_workers=two"),
