@@ -70,9 +70,9 @@ def _als(rank: int, alphas: Sequence[float], weights: Sequence[float]) -> Conten
 
 
 def _svds(ranks: Sequence[int]) -> tuple[Contender, ...]:
-    """Return the SVD of the matrix divided by the roots of its degrees, and of the matrix as it is."""
+    """Return the SVD of the matrix divided by the roots of its degrees, and of the matrix as it is (PureSVD)."""
     tried = [grid(rank=ranks)]
-    return Contender("svd", "svd", _SCALED, tried), Contender("svd, not scaled", "svd", _BINARY, tried)
+    return Contender("svd", "svd", _SCALED, tried), Contender("puresvd", "svd", _BINARY, tried)
 
 
 def _knn(neighbors: Sequence[int]) -> Contender:
