@@ -103,6 +103,8 @@ GAPS = {
 
 ENDED = "the driver's process ended"
 _MARK = "RECSCALE_FAULT_CELL"  # in the environment of all processes of a cell
+_FOR_LIFE = ("resource_tracker", "Dask-Offload_0", "Dask-Callback-Thread_0")
+"""What Python and Dask make once in a process and keep for its life; the kit holds executors to no more."""
 _ACTING = "the fault comes now"  # the last words of a process that ends by it
 _PATIENCE = 10.0  # seconds for what a cell started to end after it
 _TABLE = "<!-- made by benchmarks/faults.py: below this line nothing is written by hand -->\n"
@@ -128,8 +130,7 @@ def run_cell(name: str, fault: str) -> dict[str, Any]:
         except (RecscaleError, FaultNotMet) as error:
             ended = type(error).__name__
         seconds = time.monotonic() - start
-        # Python keeps its resource tracker for the life of the process.
-        left = {each for each in new_leftovers(before, 5) if "resource_tracker" not in each}
+        left = {each for each in new_leftovers(before, 5) if not any(name in each for name in _FOR_LIFE)}
     return {"ended": ended, "seconds": seconds, "left": sorted(left)}
 
 
