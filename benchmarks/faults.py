@@ -204,14 +204,15 @@ def _dask_cluster() -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[byte
     processes: list[subprocess.Popen[bytes]] = []
     folder = Path(tempfile.mkdtemp())
     place = folder / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
 
     def start(kind: str, *options: str) -> None:
         command = [sys.executable, "-m", "distributed.cli.dask_" + kind, "--scheduler-file", str(place), *options]
         processes.append(subprocess.Popen([*command, "--no-dashboard"], **quiet))  # type: ignore[call-overload]
 
     def worker() -> None:
-        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--local-directory", str(folder))
+        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
 
     try:
         start("scheduler", "--host", "127.0.0.1", "--port", "0")
