@@ -16,7 +16,7 @@ demo: $(VENV)/.core
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow and not alone"
 	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
-	$(BIN)/pytest plugins/recscale-dask-ray/tests
+	$(BIN)/pytest plugins/recscale-dask-ray/tests -m "not slow"
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "not alone"

@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,9 @@ GAPS = {
 
 ENDED = "the driver's process ended"
 _MARK = "RECSCALE_FAULT_CELL"  # in the environment of all processes of a cell
+_FOR_LIFE = ("resource_tracker", "Dask-Offload_0", "Dask-Callback-Thread_0")
+"""What Python and Dask make once in a process and keep for its life; the kit holds executors to no more."""
+_ACTING = "the fault comes now"  # the last words of a process that ends by it
 _PATIENCE = 10.0  # seconds for what a cell started to end after it
 _TABLE = "<!-- made by benchmarks/faults.py: below this line nothing is written by hand -->\n"
 
@@ -126,8 +130,7 @@ def run_cell(name: str, fault: str) -> dict[str, Any]:
         except (RecscaleError, FaultNotMet) as error:
             ended = type(error).__name__
         seconds = time.monotonic() - start
-        # Python keeps its resource tracker for the life of the process.
-        left = {each for each in new_leftovers(before, 5) if "resource_tracker" not in each}
+        left = {each for each in new_leftovers(before, 5) if not any(name in each for name in _FOR_LIFE)}
     return {"ended": ended, "seconds": seconds, "left": sorted(left)}
 
 
@@ -165,6 +168,7 @@ class Hand:
         """Act at the beginning of the pass."""
         if isinstance(event, RunStarted) and event.label == f"svd pass {PASS}" and self._act and not self.done:
             self.done = True
+            print(_ACTING, flush=True)
             self._act()
 
 
@@ -200,14 +204,15 @@ def _dask_cluster() -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[byte
     processes: list[subprocess.Popen[bytes]] = []
     folder = Path(tempfile.mkdtemp())
     place = folder / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
 
     def start(kind: str, *options: str) -> None:
         command = [sys.executable, "-m", "distributed.cli.dask_" + kind, "--scheduler-file", str(place), *options]
         processes.append(subprocess.Popen([*command, "--no-dashboard"], **quiet))  # type: ignore[call-overload]
 
     def worker() -> None:
-        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--local-directory", str(folder))
+        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
 
     try:
         start("scheduler", "--host", "127.0.0.1", "--port", "0")
@@ -258,13 +263,12 @@ def _ray_new() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 300_000_000}
-    folder = tempfile.mkdtemp(prefix="ray-")
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
+    cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
         yield {"address": cluster.address}, lambda: cluster.add_node(**node)  # waits until it is there
     finally:
         cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(Path(tempfile.gettempdir(), "ray"), ignore_errors=True)
 
 
 HANDS: dict[tuple[str, str], Callable[[], Any]] = {
@@ -294,14 +298,16 @@ def cell(name: str, fault: str) -> dict[str, Any]:
     # hold a pipe open.
     with tempfile.TemporaryDirectory(prefix="f") as folder, tempfile.TemporaryFile("w+") as told, _errors() as errors:
         environment = {**os.environ, _MARK: mark, "TMPDIR": folder}
+        begun = time.monotonic()
         child = subprocess.Popen(command, stdout=told, stderr=errors, env=environment, start_new_session=True)
         try:
             child.wait(limit + 30)
+            seconds = time.monotonic() - begun
             wait_until(lambda: not _of_cell(child.pid, mark), _PATIENCE)
             outlived = [_command(each) for each in _of_cell(child.pid, mark)]
             told.seek(0)
             errors.seek(0)
-            found = _told(told.read(), errors.read(), child.returncode)
+            found = _told(told.read(), errors.read(), seconds)
             if found["ended"] != ENDED:  # else nobody was there to clean up
                 found["left"] += outlived
         except subprocess.TimeoutExpired:
@@ -324,14 +330,14 @@ def _errors() -> Any:
     return tempfile.TemporaryFile("w+", errors="replace")
 
 
-def _told(out: str, errors: str, code: int) -> dict[str, Any]:
-    """Return what the process of a cell said, or how it ended."""
-    try:
+def _told(out: str, errors: str, seconds: float) -> dict[str, Any]:
+    """Return what the process of a cell said, or how it ended without a word."""
+    with contextlib.suppress(IndexError, ValueError):
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
         return found
-    except (IndexError, ValueError):
-        last = (errors.strip().splitlines() or [""])[-1][:200]
-        return {"ended": ENDED, "seconds": 0.0, "left": [], "code": code, "last words": last}
+    last = (errors.strip().splitlines() or [""])[-1][:200]
+    by_fault = out.strip() == _ACTING and "Traceback" not in errors
+    return {"ended": ENDED if by_fault else f"the script failed: {last}", "seconds": seconds, "left": []}
 
 
 def _of_cell(session: int, mark: str) -> list[psutil.Process]:
@@ -377,7 +383,7 @@ def _text(name: str, fault: str, found: dict[str, Any], notes: list[str]) -> str
     if not found["ok"]:
         return f"{text} (FAILED)"
     if (name, fault) in GAPS:
-        return "gap" + note(GAPS[name, fault])
+        return f"gap: {text}{note(GAPS[name, fault])}"
     return text + (note(OTHERWISE[name, fault]) if (name, fault) in EXPECTED else "")
 
 
@@ -405,6 +411,7 @@ def main() -> None:
     if args.child:
         print("\n" + json.dumps(run_cell(args.executors[0], args.fault[0])), flush=True)
         os._exit(0)  # what an engine does to a process that ends is not asked here
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # after the cell's processes were ended
     found: dict[str, dict[str, Any]] = {}
     if args.json and args.json.exists():
         found = json.loads(args.json.read_text())

@@ -40,7 +40,7 @@ def start_cluster(
     n_workers, threads_per_worker : int
         Number of processes, and of blocks that each runs at once.
     folder : Path
-        Where workers keep what does not fit in memory; the caller deletes it.
+        Where workers keep what does not fit in memory, and the scheduler its locks; the caller deletes it.
     security : distributed.Security, optional
         With it, scheduler and workers encrypt what they say, and let in nobody else, on this machine neither.
 
@@ -76,7 +76,7 @@ def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path, securi
         # The core says what matters of a dead worker.
         silence_logs=logging.CRITICAL,
         # One more try by Dask; the core then runs again what is missing, and counts.
-        scheduler_kwargs={"allowed_failures": 1, "dashboard": False},
+        scheduler_kwargs={"allowed_failures": 1, "dashboard": False, "local_directory": str(folder)},
     )
 
 
