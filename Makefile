@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Two files of tests at a time; a plugin's tests share one engine, so they run one after another.
+# Two files of tests at a time; those of Ray share one engine, so they run one after another.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -15,13 +15,13 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow and not alone"
-	$(BIN)/pytest plugins/recscale-dask-spark/tests -m "not slow"
+	$(PYTEST) plugins/recscale-dask-spark/tests -m "not slow"
 	$(BIN)/pytest plugins/recscale-dask-ray/tests -m "not slow"
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "not alone"
 	$(BIN)/pytest -m alone
-	$(BIN)/pytest plugins/recscale-dask-spark/tests
+	$(PYTEST) plugins/recscale-dask-spark/tests
 	$(BIN)/pytest plugins/recscale-dask-ray/tests
 
 lint: $(VENV)/.dev
