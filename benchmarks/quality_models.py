@@ -58,6 +58,12 @@ def _bspm(ranks: Sequence[int], low_pass: Sequence[float], sharpen_time: Sequenc
     return Contender("bspm", "bspm", start, stages)
 
 
+def _symmetric_bspm(rank: int, low_pass: Sequence[float], sharpen_time: Sequence[float]) -> Contender:
+    """Return bspm with the degrees divided by as Choi et al. define it: exponents of a half, which are not chosen."""
+    start = {**_BINARY, "rank": rank, "low_pass": 0.2, "sharpen_time": 2.5}
+    return Contender("bspm-symmetric", "bspm", start, [grid(low_pass=low_pass, sharpen_time=sharpen_time)])
+
+
 def _als(rank: int, alphas: Sequence[float], weights: Sequence[float]) -> Contender:
     """Return als-implicit with the penalties of Rendle et al. (2021) with exponent 0.5, as `quality_als` has it."""
     tried = [
@@ -82,6 +88,7 @@ def _knn(neighbors: Sequence[int]) -> Contender:
 CONTENDERS: dict[str, tuple[Contender, ...]] = {
     "gowalla": (
         _bspm([448], [0.1, 0.2, 0.3], [2.0, 2.5]),
+        _symmetric_bspm(448, [0.1, 0.2, 0.3], [2.0, 2.5, 3.0]),
         _gf_cf([448], [0.1, 0.2, 0.3]),
         *_svds([64, 128, 256]),
         _als(128, [20.0, 50.0, 100.0], [0.03, 0.1]),
