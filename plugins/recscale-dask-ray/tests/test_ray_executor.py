@@ -59,12 +59,13 @@ def ray(_ray_of_the_process: None) -> Iterator[Executor]:
         yield executor
 
 
-def test_ray_gives_the_bytes_of_serial(ray: Executor) -> None:
+@pytest.mark.usefixtures("_ray_of_the_process")
+@pytest.mark.parametrize("folds", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["driver", "workers"])
+def test_ray_gives_the_bytes_of_serial(folds: bool) -> None:
     with rs.open_executor("serial") as executor:
         expected = answers_of(executor)
-    with make_ray() as plain:  # adds up on the driver, on the same Ray
-        assert answers_of(plain) == expected
-    assert answers_of(ray) == expected
+    with make_ray(folds=folds) as executor:  # which says where sums are added up
+        assert answers_of(executor) == expected
 
 
 def test_fit_under_faults_has_the_bytes_of_serial(ray: Executor, tmp_path: Path) -> None:
