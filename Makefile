@@ -22,7 +22,7 @@ test-all: $(VENV)/.dev
 	$(PYTEST) -m "not alone"
 	$(BIN)/pytest -m alone
 	$(PYTEST) plugins/recscale-dask-spark/tests
-	$(BIN)/pytest plugins/recscale-dask-ray/tests
+	$(BIN)/pytest plugins/recscale-dask-ray/tests -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
