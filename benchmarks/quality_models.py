@@ -65,7 +65,7 @@ def _symmetric_bspm(rank: int, low_pass: Sequence[float], sharpen_time: Sequence
 
 
 def _als(rank: int, alphas: Sequence[float], weights: Sequence[float]) -> Contender:
-    """Return als-implicit with the penalties of Rendle et al. (2021) with exponent 0.5, as `quality_als` has it."""
+    """Return als-implicit with the penalties of Rendle et al. (2021) with exponent 0.5; `quality_als` has others."""
     tried = [
         {"alpha": each["alpha"], "regularization": each["weight"] * each["alpha"], "offset": 1 / each["alpha"]}
         for each in grid(alpha=alphas, weight=weights)
