@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 import scipy.sparse
-from gowalla import scaled
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
@@ -130,7 +129,11 @@ def worst_residual(A: Any, triplets: tuple[Any, Any, Any]) -> float:
 def read_gowalla(folder: Path) -> Any:
     """Return Gowalla's training matrix: binary, divided by the roots of its degrees; float32 CSR."""
     train = rs.read_interactions(folder / "train.txt", format="adjacency")
-    return _with_short_indices(scaled(rs.UserItemMatrix.from_interactions(train), 0.5))
+    A = rs.UserItemMatrix.from_interactions(train).to_scipy()
+    A.data[:] = 1
+    users, items = A.sum(axis=1), A.sum(axis=0)
+    A = scipy.sparse.diags_array(users**-0.5) @ A @ scipy.sparse.diags_array(items**-0.5)
+    return _with_short_indices(A.tocsr().astype(np.float32))
 
 
 def read_movielens(folder: Path) -> Any:
