@@ -34,12 +34,12 @@ from typing import Any
 import numpy as np
 import psutil
 import scipy.sparse
-from distributed import Client
 
 import recscale_dask as rs
 from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Job
 from recscale_dask.execution.events import Event, RunStarted
+from recscale_dask.testing.dask_cluster import DaskCluster
 from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask, attempts
 from recscale_dask.testing.leftovers import leftovers, new_leftovers, wait_until
 
@@ -92,7 +92,6 @@ OTHERWISE = {("dask", "all workers gone"): "nobody replaces workers that were st
 REASONS = {
     ("processes", "connection cut"): "there is none: a pipe that ends is a dead worker",
     ("processes", "new worker joins"): "a pool has the size that it was opened with",
-    ("spark", "new worker joins"): "local mode has a fixed number of cores; see the plugin's tests of a cluster",
 }
 """Cells that cannot be, and why."""
 
@@ -199,63 +198,55 @@ def _is_daemon(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def _dask_cluster() -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[bytes]], Callable[[], None]]]:
+def _dask_cluster() -> Iterator[DaskCluster]:
     """A scheduler and two workers without guardians, as processes of their own."""
-    processes: list[subprocess.Popen[bytes]] = []
-    folder = Path(tempfile.mkdtemp())
-    place = folder / "scheduler.json"
-    environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(folder)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-
-    def start(kind: str, *options: str) -> None:
-        command = [sys.executable, "-m", "distributed.cli.dask_" + kind, "--scheduler-file", str(place), *options]
-        processes.append(subprocess.Popen([*command, "--no-dashboard"], **quiet))  # type: ignore[call-overload]
-
-    def worker() -> None:
-        start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
-
-    try:
-        start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        worker()
-        worker()
-        while not place.exists():
-            time.sleep(0.05)
-        time.sleep(0.2)
-        address = json.loads(place.read_text())["address"]
-        yield {"address": address, "timeout": 30}, processes, worker
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    with DaskCluster() as cluster:
+        cluster.add_worker("--no-nanny")
+        cluster.add_worker("--no-nanny")
+        cluster.client(2).close()
+        yield cluster
 
 
 @contextmanager
 def _dask_cut() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
-    with _dask_cluster() as (options, processes, _):
-        yield options, processes[0].kill
+    with _dask_cluster() as cluster:
+        yield {"address": cluster.address, "timeout": 30}, cluster.scheduler.kill
 
 
 @contextmanager
 def _dask_new() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
-    with _dask_cluster() as (options, _, worker):
+    with _dask_cluster() as cluster:
 
         def join() -> None:
-            worker()
-            with Client(options["address"], set_as_default=False) as client:
-                client.wait_for_workers(3, timeout=30)
+            cluster.add_worker("--no-nanny")
+            cluster.client(3).close()
 
-        yield options, join
+        yield {"address": cluster.address, "timeout": 30}, join
 
 
 @contextmanager
 def _dask_gone() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
-    def kill() -> None:
-        for process in processes[1:]:
-            process.kill()
+    with _dask_cluster() as cluster:
 
-    with _dask_cluster() as (options, processes, _):
-        yield {**options, "timeout": 5}, kill
+        def kill() -> None:
+            for worker in cluster.workers:
+                worker.kill()
+
+        yield {"address": cluster.address, "timeout": 5}, kill
+
+
+@contextmanager
+def _spark_new() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """A standalone cluster of one worker, and then of two."""
+    from recscale_dask_spark.standalone import LOOPBACK, StandaloneCluster
+
+    with tempfile.TemporaryDirectory() as folder, StandaloneCluster(Path(folder), n_workers=1) as cluster:
+
+        def join() -> None:
+            cluster.add_worker()
+            cluster.wait_for("coresused", 2)
+
+        yield {"master": cluster.master, "config": {**LOOPBACK, "spark.executor.memory": "512m"}}, join
 
 
 @contextmanager
@@ -277,6 +268,7 @@ HANDS: dict[tuple[str, str], Callable[[], Any]] = {
     ("dask", "new worker joins"): _dask_new,
     ("dask", "all workers gone"): _dask_gone,
     ("spark", "connection cut"): _killing("spark", lambda each: each.name() == "java"),
+    ("spark", "new worker joins"): _spark_new,
     ("spark", "all workers gone"): _killing("spark", _is_daemon),
     ("ray", "connection cut"): _killing("ray", lambda each: each.name() == "raylet"),
     ("ray", "new worker joins"): _ray_new,

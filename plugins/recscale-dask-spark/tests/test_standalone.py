@@ -2,21 +2,19 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import scipy.sparse as sp
 
 import recscale_dask as rs
 from recscale_dask.execution.events import BlockDone, Event, RunStarted
 from recscale_dask_spark import health
+from recscale_dask_spark.standalone import LOOPBACK, StandaloneCluster
 
 MISSING = health.check()
 pytestmark = [
@@ -24,72 +22,12 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING),
 ]
 EXAMPLE = Path(__file__).parents[3] / "examples" / "spark.py"
-LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.port": "0"}
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-class Standalone:
-    """A master, and the workers that are started for it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._processes = folder, []  # type: ignore[var-annotated]
-        port, self._page = free_port(), free_port()
-        self.master = f"spark://127.0.0.1:{port}"
-        self._start("master.Master", "--port", str(port), "--webui-port", str(self._page))
-        for _ in range(2):
-            self.add_worker()
-        self.wait_for_workers(2)
-
-    def add_worker(self) -> None:
-        self._start(
-            "worker.Worker", "--cores", "1", "--memory", "1g", "--webui-port", "0", "-d", str(self._folder), self.master
-        )
-
-    def wait_for_workers(self, n_workers: int) -> None:
-        deadline = time.monotonic() + 60
-        while self._alive() != n_workers:
-            assert time.monotonic() < deadline, "the workers do not register"
-            time.sleep(0.2)
-
-    def kill_worker(self) -> None:
-        """Kill the last worker, with what it started."""
-        worker = self._processes.pop()
-        for each in psutil.Process(worker.pid).children(recursive=True):
-            each.kill()
-        worker.kill()
-        worker.wait(10)
-
-    def close(self) -> None:
-        for process in reversed(self._processes):
-            process.kill()
-            process.wait()
-
-    def _alive(self) -> int:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._page}/json/", timeout=5) as page:
-                return int(json.load(page)["aliveworkers"])
-        except OSError:
-            return -1
-
-    def _start(self, what: str, *arguments: str) -> None:
-        home = Path(__import__("pyspark").__file__).parent
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        command = [home / "bin" / "spark-class", f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1", *arguments]
-        environment = {**os.environ, "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
-        self._processes.append(subprocess.Popen(command, env=environment, **quiet))  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    cluster = Standalone(tmp_path_factory.mktemp("spark"))
-    yield cluster
-    cluster.close()
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
+    with StandaloneCluster(tmp_path_factory.mktemp("spark")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +54,7 @@ class Once:
 
 
 def test_fit_and_recommend_with_a_worker_killed_in_each_have_the_bytes_of_serial(
-    cluster: Standalone, matrix: rs.UserItemMatrix, expected: rs.FactorModel
+    cluster: StandaloneCluster, matrix: rs.UserItemMatrix, expected: rs.FactorModel
 ) -> None:
     config = {**LOOPBACK, "spark.executor.memory": "512m"}
     with rs.open_executor("spark", master=cluster.master, config=config) as executor:
@@ -127,13 +65,13 @@ def test_fit_and_recommend_with_a_worker_killed_in_each_have_the_bytes_of_serial
         assert model.factors_sha256() == expected.factors_sha256()
         names, largest = stages()
         cluster.add_worker()
-        cluster.wait_for_workers(2)
+        cluster.wait_for("aliveworkers", 2)
         in_recommend = Once(cluster.kill_worker, kind=BlockDone, label="recommend")
         recommendations = model.recommend(k=5, executor=executor, progress=in_recommend)
         assert in_recommend.done
     assert recommendations.equals(expected.recommend(k=5, executor="serial"))
     cluster.add_worker()
-    cluster.wait_for_workers(2)
+    cluster.wait_for("aliveworkers", 2)
     assert any("recscale_dask: svd pass 2: gram_product, " in name and " blocks from 0" in name for name in names), (
         names
     )
@@ -152,7 +90,7 @@ def stages() -> tuple[set[str], int]:
     return {each.get("description", "") for each in told}, max(each["resultSize"] for each in told)
 
 
-def test_example_runs_by_spark_submit(cluster: Standalone) -> None:
+def test_example_runs_by_spark_submit(cluster: StandaloneCluster) -> None:
     submit = Path(__import__("pyspark").__file__).parent / "bin" / "spark-submit"
     settings = [part for key, value in LOOPBACK.items() for part in ("--conf", f"{key}={value}")]
     command = [submit, "--master", cluster.master, "--executor-memory", "512m", *settings, EXAMPLE]
