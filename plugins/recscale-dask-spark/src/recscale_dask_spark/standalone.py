@@ -89,13 +89,8 @@ class StandaloneCluster:
             return {}
 
     def _start(self, what: str, *arguments: str) -> None:
-        command = [
-            Path(pyspark.__path__[0]) / "bin" / "spark-class",
-            f"org.apache.spark.deploy.{what}",
-            "--host",
-            "127.0.0.1",
-            *arguments,
-        ]
+        program = str(Path(pyspark.__path__[0], "bin", "spark-class"))
+        command = [program, f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1", *arguments]
         environment = {**os.environ, "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._processes.append(process)
