@@ -96,13 +96,47 @@ class ALSSolver(Solver):
         fingerprint = prepared.summary.digest.hex()
         journal = Journal.of(problem, fingerprint, asdict(self))
         kind = self._kind(prepared.summary)
+        solved = self._solved(problem, prepared.matrix, kind, journal, executor, observer)
+        seen = SeenItems.of(matrix.sources, stored=matrix.is_stored)
+        empty = np.diff(seen.indptr) == 0
+        without_items = kind.without_items(solved.users, empty)
+        plain = problem.weighting == "binary"
+        return Factors(
+            kind.user_factors(with_default(solved.users, empty, without_items)),
+            kind.item_factors(solved.items),
+            solved.values,
+            matrix.users,
+            matrix.items,
+            seen,
+            None,
+            {
+                "data_fingerprint": fingerprint,
+                "sweeps": len(solved.objectives) - 1,
+                "converged": solved.converged,
+                "objective": solved.objectives,
+            },
+            {
+                "values": np.ones(1, np.float32) if plain else stored_values(matrix.sources, seen),
+                "without_items": without_items,
+                **self._kept(kind),
+                **kept_summary(Transform(problem.weighting, prepared.summary)),
+            },
+        )
+
+    def _solved(
+        self,
+        problem: Problem,
+        matrix: UserItemMatrix,
+        kind: Kind,
+        journal: Journal,
+        executor: Executor,
+        observer: Observer,
+    ) -> _Solved:
+        """Sweep, and return what is left of it: the transposed matrix is not, when a model is made."""
         rank = problem.rank
         with single_threaded_blas(), tall_algebra(cpu_count()) as algebra:
-            turned = prepared.matrix.transposed()
-            with (
-                readable_blocks(executor, prepared.matrix) as user_blocks,
-                readable_blocks(executor, turned) as item_blocks,
-            ):
+            turned = matrix.transposed()
+            with readable_blocks(executor, matrix) as user_blocks, readable_blocks(executor, turned) as item_blocks:
                 sweeps = Sweeps(
                     solver=self.name,
                     kind=kind,
@@ -118,31 +152,8 @@ class ALSSolver(Solver):
                 items = kind.against(progress.items, progress.items_gram, algebra).columns
                 users, of_users = sweeps.solved_users(kind.final(items))
             values = _singular_values(of_users.gram[:rank, :rank], gram_of(items)[:rank, :rank])
-        seen = SeenItems.of(matrix.sources, stored=matrix.is_stored)
-        empty = np.diff(seen.indptr) == 0
-        without_items = kind.without_items(users, empty)
-        plain = problem.weighting == "binary"
-        return Factors(
-            kind.user_factors(with_default(users, empty, without_items)),
-            kind.item_factors(items),
-            values,
-            matrix.users,
-            matrix.items,
-            seen,
-            None,
-            {
-                "data_fingerprint": fingerprint,
-                "sweeps": len(progress.objectives),
-                "converged": converged,
-                "objective": [*progress.objectives, of_users.objective + progress.items_penalty],
-            },
-            {
-                "values": np.ones(1, np.float32) if plain else stored_values(matrix.sources, seen),
-                "without_items": without_items,
-                **self._kept(kind),
-                **kept_summary(Transform(problem.weighting, prepared.summary)),
-            },
-        )
+        objectives = [*progress.objectives, of_users.objective + progress.items_penalty]
+        return _Solved(users, items, values, converged, objectives)
 
     def closed_form(self, model: Factors) -> ClosedForm:
         """Return the closed form: the system of a user, solved."""
@@ -195,6 +206,17 @@ class ALSSolver(Solver):
             raise OptionError(f"warm_start has rank {rank}, and rank={problem.rank} is asked for. Use rank={rank}.")
         if not (model.items.codes(problem.matrix.items.ids, missing="ignore") >= 0).any():
             raise OptionError("warm_start has none of the items of this matrix. Is it a model of other data?")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Solved:
+    """Rows of both sides, their singular values, and the objective after each sweep and in the end."""
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    values: NDArray[np.float64]
+    converged: bool
+    objectives: list[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

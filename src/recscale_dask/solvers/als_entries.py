@@ -44,9 +44,9 @@ class ImplicitEntries:
     def of(self, block: Block) -> WeightedEntries:
         """Return the entries of a block, whose values are not negative; one of 0 is as one that is not stored."""
         weights = self.alpha * block.values.astype(np.float32, copy=False)
-        roots = np.sqrt(weights)
-        constants = np.where(weights > 0, 1.0 + weights.astype(np.float64), 0.0)
-        targets = np.divide(1 + weights, roots, out=np.zeros_like(roots), where=weights > 0)
+        roots, stored = np.sqrt(weights), weights > 0
+        constants = np.add(weights, 1.0, out=np.zeros(len(weights)), where=stored, dtype=np.float64)
+        targets = np.divide(1 + weights, roots, out=np.zeros_like(roots), where=stored)
         return WeightedEntries(roots, targets, constants)
 
 

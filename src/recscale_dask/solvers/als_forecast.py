@@ -20,7 +20,7 @@ from recscale_dask.solvers.rates import Rates
 _GRADIENTS = 0.45  # of the rate of sparse products, at which conjugate gradients run
 _FACTORS = 0.3  # of the rate of dense products, at which systems are made and factorized
 _DESCENT = 50  # rounds of coordinate descent
-_PER_VALUE = 24  # bytes of weights, roots, targets and constants of a block
+_PER_VALUE = 28  # bytes of weights, roots, targets and constants of a block, and of what made them
 _SCRATCH = 2 << 20  # of a kernel
 _MOVED = 1e9  # bytes a second between processes
 _HASHED = 3  # times that each byte of a model is hashed when it is saved
@@ -132,12 +132,13 @@ class ALSForecast:
         yield self._solving("user factors", 1, last, held, weighted)
         plain = self.problem.weighting == "binary"
         written = model_bytes(matrix, self.problem.rank + 2 * self.n_biases, plain_values=plain)
+        values = {} if plain else {"values": matrix.itemsize * matrix.nnz}
         yield Stage(
             name="save",
             passes=2 * int(matrix.stored),
             seconds=_HASHED * written / 8 / rates.digest + written / rates.disk,
             read_bytes=2 * matrix.store if matrix.stored else 0,
-            driver={**held, "factors": 2 * self._rows, "seen items": 4 * matrix.nnz + 8 * matrix.n_users},
+            driver={**held, "factors": 2 * self._rows, "seen items": 4 * matrix.nnz + 8 * matrix.n_users, **values},
         )
 
     def _solving(self, name: str, passes: int, method: Method, held: dict[str, int], weighted: int) -> Stage:
@@ -149,7 +150,7 @@ class ALSForecast:
             "weighted values": weighted,
             "matrices in shared files": 2 * matrix.whole if shared else 0,
             "rows, before and after": 2 * self._rows,
-            "what they are solved against": self._system * (2 if shared else 1),
+            "what they are solved against": self._system * (3 if shared else 2),
         }
         rows = 4 * 4 * self._width * matrix.block_rows
         worker = {
