@@ -127,8 +127,10 @@ def test_an_executor_that_differs_or_fails_is_a_finding(monkeypatch) -> None:
 
 def test_an_executor_that_cannot_be_opened_stops_no_measure(monkeypatch) -> None:
     monkeypatch.setattr(measuring, "_SECONDS", 0.0)
-    unknown, serial = measuring.measure_executors(["nonesuch", "serial"])
+    unknown, futures, serial = measuring.measure_executors(["nonesuch", "futures", "serial"])
     assert unknown.problem.startswith("UnknownNameError")
+    assert str(futures) == "not measured: it opens with pool= only"
+    assert not futures.problem
     assert serial.gigaflops > 0
     assert serial.sha256
 

@@ -164,7 +164,8 @@ def check_plugins() -> Iterator[Check]:
 def measure() -> Iterator[Check]:
     """Yield what each executor that works here does in about two seconds, as a check; opens all of them.
 
-    One whose products are not, bit for bit, those of `serial` is not as it should be.
+    One whose products are not, bit for bit, those of `serial` is not as it should be; one that opens with options only
+    is passed over.
     """
     from recscale_dask.api.measuring import measure_executors
     from recscale_dask.api.plugins import list_executors

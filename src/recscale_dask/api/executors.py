@@ -54,6 +54,13 @@ def open_executor(name: str, **options: Any) -> Executor:
     return executor
 
 
+def needed_options(name: str) -> tuple[str, ...]:
+    """Return the options without which an executor cannot be opened."""
+    parameters = inspect.signature(plugin_manager().resolve("executors", name)).parameters.values()
+    named = (each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return tuple(each.name for each in named if each.default is each.empty)
+
+
 Chosen: TypeAlias = str | Executor | Pool | ExecutorChoice
 """An executor that is named, open, or was chosen for a call that names none."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.api.executors import open_executor
+from recscale_dask.api.executors import needed_options, open_executor
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.sparse import clean_csr
 from recscale_dask.execution.contract import Executor
@@ -48,6 +48,8 @@ class Measure:
         Of the product, which has the same bits on every executor.
     problem : str
         Why it could not be measured; empty if it was.
+    needs : sequence of str
+        Options without which it does not open: nothing was measured then.
     """
 
     executor: str
@@ -59,12 +61,16 @@ class Measure:
     gigaflops: float = 0.0
     sha256: str = ""
     problem: str = ""
+    needs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.needs:
+            return f"not measured: it opens with {'=, '.join(self.needs)}= only"
         if self.problem:
             return self.problem
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         return (
-            f"{self.workers} workers, started in {self.start_seconds:.2f} s, {self.constant_bytes >> 20} MiB to all of "
+            f"{workers}, started in {self.start_seconds:.2f} s, {self.constant_bytes >> 20} MiB to all of "
             f"them in {self.constant_seconds:.2f} s, sparse products at {self.gigaflops:.1f} GFLOP/s"
         )
 
@@ -75,7 +81,8 @@ def measure_executors(names: list[str]) -> Iterator[Measure]:
     basis = to_tiles(np.random.default_rng(1).standard_normal((_ITEMS, _WIDTH), np.float32))
     for name in names:
         try:
-            yield _measure(name, matrix, basis)
+            needs = needed_options(name)
+            yield Measure(executor=name, needs=needs) if needs else _measure(name, matrix, basis)
         except Exception as error:
             yield Measure(executor=name, problem=f"{type(error).__name__}: {error}")
 

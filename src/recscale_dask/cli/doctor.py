@@ -22,16 +22,18 @@ def doctor(
     With --measure each executor that works here is opened, sends a constant of 32 MiB to its workers and multiplies
     sparse matrices for a second.
     """
+    from rich.console import Console
+
     from recscale_dask.api import doctor
 
     checks = doctor.examine()
     if measure:
-        checks += doctor.measure()
+        with Console(stderr=True).status("Measuring each executor, for some seconds each"):
+            checks += doctor.measure()
     healthy = all(check.ok for check in checks if check.needed)
     if as_json:
         print_json({"ok": healthy, "checks": [asdict(check) for check in checks]})
     else:
-        from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
 
