@@ -117,6 +117,12 @@ def test_provenance_tells_all_that_made_the_model():
         "item_scaling": 0.0,
         "tol": 1e-3,
         "maxiter": 50,
+        "block_size": None,
+        "basis_size": None,
+        "center": None,
+        "filter": None,
+        "filter_strength": None,
+        "undo_scaling": True,
     }
     assert found["seed"] == 7
     assert found["executor"] == "serial"

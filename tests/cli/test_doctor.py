@@ -8,7 +8,7 @@ import pytest
 
 from recscale_dask.api import doctor, measuring, plugins
 from recscale_dask.api.measuring import Measure
-from recscale_dask.hooks.manager import Broken
+from recscale_dask.hooks.offers import Broken
 
 
 def by_name(checks) -> dict[str, doctor.Check]:

@@ -2,10 +2,12 @@
 
 import inspect
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
+from recscale_dask.execution import events
 from recscale_dask.hooks import specs
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +47,10 @@ def test_record_is_documented_with_all_its_fields(record: str) -> None:
     assert f"`{record}`" in section
     for field in inspect.signature(getattr(specs, record)).parameters:
         assert f"`{field}`" in section
+
+
+@pytest.mark.parametrize("event", typing.get_args(events.Event), ids=lambda event: event.__name__)
+def test_event_is_documented_with_all_its_fields(event: type) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/plugins/hooks.md").read_text(), re.MULTILINE)
+    written = dict(rows)[event.__name__]
+    assert set(re.findall(r"`(\w+)`", written)) == set(inspect.signature(event).parameters)

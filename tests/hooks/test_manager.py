@@ -11,7 +11,7 @@ import pytest
 from recscale_dask.errors import ExecutorUnavailable, PluginError, UnknownNameError
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.manager import PluginManager
-from recscale_dask.hooks.specs import ENTRY_POINT_GROUP, ExecutorRequest
+from recscale_dask.hooks.specs import ENTRY_POINT_GROUP, ExecutorRequest, hookimpl
 
 PLUGINS = Path(__file__).with_name("plugins")
 BUILT_IN = {"serial", "threads", "processes", "dask", "futures"}
@@ -76,14 +76,14 @@ def test_stored_plugin_of_contract_1_works(manage: Manage) -> None:
 )
 def test_observers_of_a_plugin_are_called(manage: Manage, hook: str) -> None:
     [(plugin, function)] = manage("stored-v1").observers(hook)
-    function("an event")
+    function(event="an event")
     assert plugin == "stored-v1"
     assert sys.modules["plugin_v1"].SEEN == ["an event"]
 
 
 def test_observer_of_ingests_is_called(manage: Manage) -> None:
     [(plugin, function)] = manage("ingest").observers("recscale_ingest_step")
-    function("an event")
+    function(event="an event")
     assert plugin == "ingest"
     assert sys.modules["plugin_ingest"].SEEN == ["an event"]
 
@@ -122,7 +122,9 @@ def test_all_broken_plugins_together_take_nothing_down(manage: Manage) -> None:
 
 def test_taken_name_is_an_error_that_names_both(manage: Manage) -> None:
     manager = manage("stored-v1", "taken-name")
-    with pytest.raises(PluginError, match=r"plugin_v1:StoredExecutor and plugin_taken_name:Taken"):
+    with pytest.raises(
+        PluginError, match=r"plugin_v1:StoredExecutor of package 'plugin-v1' and plugin_taken_name:Taken"
+    ):
         manager.resolve("executors", "stored")
     assert manager.resolve("executors", "free") is SerialExecutor
 
@@ -147,7 +149,7 @@ def test_unknown_name_lists_what_there_is_and_what_is_broken(manage: Manage) -> 
         UnknownNameError, match="'quantum'; there are: dask, futures, processes, serial, threads"
     ) as caught:
         manage("import-error").resolve("executors", "quantum")
-    assert "module_that_is_not_there" in str(caught.value)
+    assert "Broken, and why says `recscale doctor`: import-error" in str(caught.value)
 
 
 def test_executor_that_does_not_import_says_what_to_install(manage: Manage) -> None:
@@ -176,6 +178,63 @@ def test_built_in_choice_is_serial_for_little_and_threads_for_much(manage: Manag
 
 def test_plugin_that_fails_to_choose_is_told_and_passed_over(manage: Manage) -> None:
     manager = manage("bad-chooser")
-    assert manager.choose_executor(request()).name == "serial"
-    assert manager.choose_executor(request()).name == "serial"
-    assert [broken.reason for broken in manager.broken] == ["RuntimeError: cannot choose"]
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="'bad-chooser' was passed over .* cannot choose"):
+            assert manager.choose_executor(request()).name == "serial"
+    assert reasons(manager) == {"bad-chooser": "recscale_choose_executor: RuntimeError: cannot choose"}
+    assert manager.broken[0].package == "plugin-bad-chooser"
+
+
+class ChoosesNothingThatIs:
+    @hookimpl
+    def recscale_choose_executor(self) -> str:  # a hook may leave arguments out
+        return "nonesuch"
+
+
+def test_choice_of_what_nobody_offers_names_the_plugin_and_is_passed_over(manage: Manage) -> None:
+    manager = manage()
+    manager.register(ChoosesNothingThatIs(), name="dreamer", package="dreams")
+    with pytest.warns(RuntimeWarning, match="'dreamer' .*'nonesuch', which is no executor"):
+        assert manager.choose_executor(request()).name == "serial"
+    assert manager.broken[0].package == "dreams"
+
+
+class ChoosesByName:
+    @hookimpl
+    def recscale_choose_executor(self, request: ExecutorRequest) -> str:
+        return "threads"
+
+    @hookimpl
+    def recscale_solver_step(self) -> None:
+        raise LookupError("called without the event")
+
+    def recscale_run_started(self, event: object) -> None:
+        """Not marked."""
+
+
+def test_choice_by_name_alone_has_the_plugin_as_its_reason(manage: Manage) -> None:
+    manager = manage()
+    manager.register(ChoosesByName(), name="simple")
+    assert manager.choose_executor(request()).reason == "plugin 'simple' chose it"
+
+
+def test_observer_may_take_no_argument(manage: Manage) -> None:
+    manager = manage()
+    manager.register(ChoosesByName(), name="simple")
+    [(_, function)] = manager.observers("recscale_solver_step")
+    with pytest.raises(LookupError, match="without the event"):
+        function(event="an event")
+
+
+def test_function_of_a_hook_that_is_not_marked_is_told(manage: Manage) -> None:
+    manager = manage()
+    manager.register(ChoosesByName(), name="simple", package="simply")
+    [remark] = manager.remarks
+    assert (remark.name, remark.package) == ("simple", "simply")
+    assert "recscale_run_started that is never called; mark it with @hookimpl" in remark.reason
+
+
+def test_arguments_that_a_hook_does_not_have_are_told_with_those_that_it_has(manage: Manage) -> None:
+    [broken] = manage("other-arguments").broken
+    assert "It may take: " in broken.reason
+    assert "\n" not in broken.reason

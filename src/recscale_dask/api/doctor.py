@@ -149,16 +149,18 @@ def check_spark() -> Iterator[Check]:
 
 def check_plugins() -> Iterator[Check]:
     """Look at executors, and at plugins that do not load."""
-    from recscale_dask.api.plugins import list_broken, list_executors, list_remarks
+    from recscale_dask.api.plugins import examine, list_broken, list_executors, list_remarks
 
+    examine()
     for each in list_executors():
         needed = each.package == _PACKAGE
         found = each.summary if each.available else each.reason
         yield _check(f"executor {each.name}", each.available, found, f"See the documentation of {each.package}", needed)
     for plugin in list_broken():
-        yield Check(f"plugin {plugin.name}", False, plugin.reason, "Upgrade or uninstall the package that brings it")
+        yield Check(f"plugin {plugin.name}", False, plugin.reason, f"Upgrade or uninstall {plugin.bringer}")
     for plugin in list_remarks():
-        yield Check(f"plugin {plugin.name}", False, f"works, but {plugin.reason}", "Tell the authors of its package")
+        fix = f"Tell the authors of {plugin.bringer}"
+        yield Check(f"plugin {plugin.name}", False, f"works, but {plugin.reason}", fix)
 
 
 def measure() -> Iterator[Check]:

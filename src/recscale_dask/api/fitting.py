@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -158,11 +158,11 @@ def factorize(
         executor_name = opened.name
     provenance = {
         "solver": solver,
-        "options": {**named, **options},
+        "options": {**named, **_options_of(configured)},
         "seed": seed,
         "executor": executor_name,
         "executor_reason": reason_for(chosen),
-        "versions": _versions(),
+        "versions": _versions(solver, executor_name),
         "fit_seconds": time.perf_counter() - start,
         "warm_start": earlier and earlier.factors_sha256(),
         **factors.provenance,
@@ -466,6 +466,16 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _versions() -> dict[str, str]:
-    names = ("recscale-dask", "numpy", "scipy", "numba")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+def _options_of(solver: Solver) -> dict[str, Any]:
+    """Return all options of a solver: those left out too, since their defaults may be others one day."""
+    return {each.name: getattr(solver, each.name) for each in dataclasses.fields(solver) if each.init}  # type: ignore[arg-type]
+
+
+def _versions(solver: str, executor: str) -> dict[str, str]:
+    """Return the versions of what made a model, packages of plugins included."""
+    plugins = (plugin_manager().package_of("solvers", solver), plugin_manager().package_of("executors", executor))
+    found = {"python": platform.python_version()}
+    for name in ("recscale-dask", "numpy", "scipy", "numba", *plugins):
+        with suppress(PackageNotFoundError):  # of a plugin that was registered by hand
+            found[name] = version(name)
+    return found

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from recscale_dask.api import run_log
-from recscale_dask.hooks.manager import Broken, PluginManager
+from recscale_dask.evaluation.metric import is_metric
+from recscale_dask.execution.contract import CONTRACT, Executor
+from recscale_dask.hooks.manager import OWN, PluginManager
+from recscale_dask.hooks.offers import Broken
+from recscale_dask.hooks.specs import ExecutorRequest
+from recscale_dask.solvers.base import Solver
 
 
 @lru_cache(maxsize=1)
@@ -46,9 +54,10 @@ class Listing:
 
 def _list(kind: str) -> list[Listing]:
     listings = []
-    for offer in plugin_manager().offers(kind):
+    manager = plugin_manager()
+    for offer in manager.offers(kind):
         spec: Any = offer.spec
-        reason = offer.unavailable()
+        reason = manager.refused(kind, spec.name) or offer.unavailable()
         listings.append(
             Listing(
                 name=spec.name,
@@ -75,6 +84,46 @@ def list_solvers() -> list[Listing]:
 def list_metrics() -> list[Listing]:
     """Return all metrics with their health."""
     return _list("metrics")
+
+
+def examine() -> None:
+    """Import what plugins offer, and ask those that choose executors, so that `list_broken` knows of what fails."""
+    manager = plugin_manager()
+    for kind, suits in _SUITS.items():
+        for offer in manager.offers(kind):
+            if offer.package != OWN and not (manager.refused(kind, offer.spec.name) or offer.unavailable()):
+                manager.examine(kind, offer, suits)
+    with warnings.catch_warnings(action="ignore"):  # it is told as a broken plugin
+        manager.choose_executor(ExecutorRequest(purpose="fit", n_users=1, n_items=1, n_stored=1, rank=1))
+
+
+def _is_executor(found: Any) -> str:
+    if not (isinstance(found, type) and issubclass(found, Executor)):
+        return "is no subclass of recscale_dask.execution.contract.Executor"
+    return "" if found.contract == CONTRACT else f"has contract {found.contract}; this recscale_dask has {CONTRACT}"
+
+
+def _is_solver(found: Any) -> str:
+    if not (isinstance(found, type) and issubclass(found, Solver)):
+        return "is no subclass of recscale_dask.solvers.base.Solver"
+    return "" if dataclasses.is_dataclass(found) else "is no dataclass, of which the fields are its options"
+
+
+def _is_metric(found: Any) -> str:
+    return "" if is_metric(found) else "is no metric: a function, or one of recscale_dask.evaluation.metric"
+
+
+def _is_reader(found: Any) -> str:
+    return "" if callable(found) else "is no function of source and columns"
+
+
+_SUITS: dict[str, Callable[[Any], str]] = {
+    "executors": _is_executor,
+    "solvers": _is_solver,
+    "metrics": _is_metric,
+    "readers": _is_reader,
+}
+"""What says why an object does not suit, by the kind that it is offered as."""
 
 
 def list_remarks() -> list[Broken]:

@@ -42,7 +42,8 @@ def doctor(
             table.add_column(overflow="fold")
         for check in checks:
             mark = "[green]ok" if check.ok else "[red]broken" if check.needed else "[yellow]look"
-            table.add_row(mark, check.name, escape(check.found if check.ok else f"{check.found}. {check.fix}"))
+            found = check.found if check.ok else f"{check.found.removesuffix('.')}. {check.fix}"
+            table.add_row(mark, check.name, escape(found))
         Console().print(table)
         if not measure:
             typer.echo("How fast each executor is here: recscale doctor --measure")

@@ -12,7 +12,8 @@ def executors(as_json: options.Json = False) -> None:
     """List the executors that are installed, and whether they work here."""
     from recscale_dask.api.plugins import list_broken, list_executors
 
-    listings, broken = list_executors(), list_broken()
+    listings = list_executors()
+    broken = [each for each in list_broken() if each.kind in ("", "executors")]
     if as_json:
         reasons = [{"name": each.name, "reason": each.reason} for each in broken]
         print_json({"executors": [asdict(each) for each in listings], "broken": reasons})

@@ -149,6 +149,11 @@ class MetricRequest:
         return isinstance(self.metric, RatingMetric) or bool(getattr(self.metric, "smaller_is_better", False))
 
 
+def is_metric(target: Any) -> bool:
+    """Return whether an object is of one of the kinds of metrics."""
+    return isinstance(target, ListMetric | CatalogueMetric | RatingMetric) or callable(target)
+
+
 def parse_metric(name: str, resolve: Callable[[str], Any]) -> MetricRequest:
     """Return the metric that a name such as ``"recall@20"`` or ``"rmse"`` asks for, tried on two users without hits.
 
@@ -167,9 +172,9 @@ def parse_metric(name: str, resolve: Callable[[str], Any]) -> MetricRequest:
         return MetricRequest(name, metric, 0)
     if not at or not cut.isdecimal() or not int(cut):
         raise OptionError(f"metric {name!r} needs a length of the list of at least 1, such as {base}@20")
-    if not isinstance(metric, ListMetric | CatalogueMetric) and not callable(metric):
+    if not is_metric(metric):
         raise PluginError(
-            f"metric {base!r} is a {type(metric).__name__}; expected a function of hits, n_relevant and k, a "
+            f"metric {base!r} is of type {type(metric).__name__}; expected a function of hits, n_relevant and k, a "
             "ListMetric, a CatalogueMetric or a RatingMetric. Mend the target of its MetricSpec."
         )
     request = MetricRequest(name, metric, int(cut))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
 import importlib.metadata
-import importlib.util
+import inspect
 import io
+import re
+import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pluggy
 
 from recscale_dask.errors import ExecutorUnavailable, PluginError, UnknownNameError
 from recscale_dask.hooks import builtin
+from recscale_dask.hooks.offers import Broken, Offer, import_target
 from recscale_dask.hooks.specs import (
     ENTRY_POINT_GROUP,
     PROJECT,
@@ -36,58 +38,9 @@ _SPEC_TYPES: dict[str, type[Spec]] = {
     "metrics": MetricSpec,
 }
 CONTRACT = 1
-_OWN = "recscale-dask"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A spec and the package that offers it."""
-
-    spec: Any
-    package: str
-
-    def unavailable(self) -> str:
-        """Return why it cannot be used on this machine, or ``""``; imports no engine."""
-        module = self.spec.target.partition(":")[0]
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:  # not even its package is there
-            found = False
-        except Exception as error:  # a parent package that fails on import
-            return f"{type(error).__name__}: {error}"
-        if not found:
-            return f"no module {module!r}. {self.spec.install}".strip()
-        if not self.spec.check:
-            return ""
-        try:
-            return str(import_target(self.spec.check)())
-        except Exception as error:
-            return f"its check failed: {type(error).__name__}: {error}"
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A plugin, or one of its offers, that cannot be used, and why.
-
-    Attributes
-    ----------
-    name : str
-        Of the plugin's entry point, or of what it offers.
-    reason : str
-        What is wrong and what to do.
-    kind : str
-        What it offers: executors, solvers, readers or metrics; ``""`` if the plugin itself is broken.
-    """
-
-    name: str
-    reason: str
-    kind: str = ""
-
-
-def import_target(target: str) -> Any:
-    """Return the object that ``"package.module:attribute"`` names."""
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+OWN = "recscale-dask"
+_HOOKS = [name for name in dir(Hooks) if name.startswith("recscale_")]
+_NAME = re.compile(r"[^\s@]+")  # of what is offered: the @ of a metric begins its k
 
 
 class PluginManager:
@@ -105,7 +58,7 @@ class PluginManager:
         self._broken: list[Broken] = []
         self._remarks: list[Broken] = []
         self._packages: dict[str, str] = {}
-        self.register(builtin, name="recscale_dask builtin", package=_OWN)
+        self.register(builtin, name="recscale_dask builtin", package=OWN)
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
         for entry_point in sorted(entry_points, key=lambda each: each.name):
@@ -116,10 +69,11 @@ class PluginManager:
                     plugin = entry_point.load()
                     self.register(plugin, name=entry_point.name, package=package)
                 except (Exception, SystemExit) as error:
-                    self._broken.append(Broken(entry_point.name, f"{type(error).__name__}: {error}"))
+                    reason = f"{type(error).__name__}: {error}"
+                    self._broken.append(Broken(entry_point.name, reason, package=package))
             if printed.getvalue():
                 said = f"prints {printed.getvalue().strip()[:80]!r} when it is imported, which is kept off stdout"
-                self._remarks.append(Broken(entry_point.name, said))
+                self._remarks.append(Broken(entry_point.name, said, package=package))
         self._offers: dict[str, dict[str, Offer]] = {kind: self._collect(kind) for kind in _SPEC_TYPES}
 
     def register(self, plugin: Any, *, name: str, package: str = "") -> None:
@@ -138,38 +92,44 @@ class PluginManager:
         except pluggy.PluginValidationError as error:
             if self._pluggy.is_registered(plugin):  # half of it, by an older pluggy
                 self._pluggy.unregister(plugin)
-            raise PluginError(str(error)) from error
+            raise PluginError(_in_one_line(error)) from error
         for caller in self._pluggy.get_hookcallers(plugin) or []:
             if not caller.has_spec():
                 self._pluggy.unregister(plugin)
-                known = [hook for hook in dir(Hooks) if hook.startswith("recscale_")]
-                close = difflib.get_close_matches(caller.name, known, n=1)
+                close = difflib.get_close_matches(caller.name, _HOOKS, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise PluginError(f"plugin {name!r} implements {caller.name!r}, which is no hook{hint}")
         self._packages[name] = package
+        for hook in _HOOKS:
+            if callable(getattr(plugin, hook, None)) and getattr(self._pluggy.hook, hook) not in (
+                self._pluggy.get_hookcallers(plugin) or []
+            ):
+                said = f"has a function {hook} that is never called; mark it with @hookimpl"
+                self._remarks.append(Broken(name, said, package=package))
 
     def _collect(self, kind: str) -> dict[str, Offer]:
         offers: dict[str, Offer] = {}
         hook = getattr(self._pluggy.hook, f"recscale_register_{kind}")
         for implementation in sorted(hook.get_hookimpls(), key=lambda each: each.plugin is not builtin):
             plugin = implementation.plugin_name
+            package = self._packages.get(plugin, "")
             try:
                 specs = list(implementation.function())
             except (Exception, SystemExit) as error:
                 reason = f"recscale_register_{kind}: {type(error).__name__}: {error}"
-                self._broken.append(Broken(plugin, reason, kind))
+                self._broken.append(Broken(plugin, reason, kind, package))
                 continue
             for spec in specs:
-                reason = self._refusal(kind, spec, offers)
+                reason = self._refusal(kind, spec, package, offers)
                 if reason:
                     name = getattr(spec, "name", plugin)
-                    self._broken.append(Broken(name, f"plugin {plugin!r}: {reason}", kind))
+                    self._broken.append(Broken(name, f"plugin {plugin!r}: {reason}", kind, package))
                 else:
-                    offers[spec.name] = Offer(spec, self._packages.get(plugin, ""))
+                    offers[spec.name] = Offer(spec, package)
         return offers
 
     @staticmethod
-    def _refusal(kind: str, spec: Any, offers: dict[str, Offer]) -> str:
+    def _refusal(kind: str, spec: Any, package: str, offers: dict[str, Offer]) -> str:
         expected = _SPEC_TYPES[kind]
         if not isinstance(spec, expected):
             return f"offers {spec!r}; expected a {expected.__name__}"
@@ -178,8 +138,12 @@ class PluginManager:
                 f"{spec.name!r} was written for contract {spec.contract}; this recscale_dask has contract "
                 f"{CONTRACT}. Upgrade the older of the two."
             )
+        if not _NAME.fullmatch(spec.name):
+            return f"the name {spec.name!r} has a space or an @; choose another"
         if spec.name in offers:
-            return f"the name {spec.name!r} is offered twice: by {offers[spec.name].spec.target} and {spec.target}"
+            first = offers[spec.name]
+            both = f"{first.spec.target} of package {first.package!r} and {spec.target} of package {package!r}"
+            return f"the name {spec.name!r} is offered twice: by {both}"
         return ""
 
     @property
@@ -196,6 +160,16 @@ class PluginManager:
         """Return all usable offers of a kind: executors, solvers, readers or metrics."""
         return list(self._offers[kind].values())
 
+    def refused(self, kind: str, name: str) -> str:
+        """Return why a name cannot be used whatever offers it, or ``""``."""
+        offer = self._offers[kind].get(name)
+        for each in self._broken:
+            # A broken plugin of this name must not take down what another one offers under it.
+            # Nor one of the built-ins, whose names nobody can take.
+            if each.name == name and (offer is None or (each.kind == kind and offer.package != OWN)):
+                return each.reason
+        return ""
+
     def resolve(self, kind: str, name: str) -> Any:
         """Import and return the object that a name stands for.
 
@@ -209,36 +183,86 @@ class PluginManager:
             If its import fails; says what to install.
         """
         offer = self._offers[kind].get(name)
-        for broken in self._broken:
-            # A broken plugin of this name must not take down what another one offers under it.
-            # Nor one of the built-ins, whose names nobody can take.
-            if broken.name == name and (offer is None or (broken.kind == kind and offer.package != _OWN)):
-                raise PluginError(f"{kind[:-1]} {name!r} cannot be used: {broken.reason}")
+        reason = self.refused(kind, name)
+        if reason:
+            raise PluginError(f"{kind[:-1]} {name!r} cannot be used: {reason}")
         if offer is None:
             names = ", ".join(sorted(self._offers[kind]))
-            reasons = "".join(f" Plugin {each.name!r} is broken: {each.reason}." for each in self._broken)
+            names_of_broken = ", ".join(sorted({each.name for each in self._broken}))
+            broken = f" Broken, and why says `recscale doctor`: {names_of_broken}." if names_of_broken else ""
             hint = " The package recscale-dask-spark brings 'spark'." if (kind, name) == ("executors", "spark") else ""
-            raise UnknownNameError(f"no {kind[:-1]} is called {name!r}; there are: {names}.{hint}{reasons}")
+            raise UnknownNameError(f"no {kind[:-1]} is called {name!r}; there are: {names}.{hint}{broken}")
         try:
             return import_target(offer.spec.target)
         except (Exception, SystemExit) as error:
             install = f" Try: {offer.spec.install}" if offer.spec.install else ""
-            raise ExecutorUnavailable(
+            unusable = ExecutorUnavailable if kind == "executors" else PluginError
+            raise unusable(
                 f"{kind[:-1]} {name!r} does not import: {type(error).__name__}: {error}.{install}"
             ) from error
 
-    def choose_executor(self, request: ExecutorRequest) -> ExecutorChoice:
-        """Return the executor for a call that names none; the built-in answer if a plugin fails."""
+    def examine(self, kind: str, offer: Offer, misfit: Callable[[Any], str]) -> None:
+        """Import what is offered; it is broken if it does not import, or if `misfit` says why it does not suit."""
         try:
-            answer = self._pluggy.hook.recscale_choose_executor(request=request)
-        except Exception as error:
-            broken = Broken("recscale_choose_executor", f"{type(error).__name__}: {error}")
-            if broken not in self._broken:
-                self._broken.append(broken)
-            return builtin.recscale_choose_executor(request)
-        return answer if isinstance(answer, ExecutorChoice) else ExecutorChoice(name=str(answer), reason="of a plugin")
+            reason = misfit(import_target(offer.spec.target))
+        except (Exception, SystemExit) as error:
+            reason = f"does not import: {type(error).__name__}: {error}"
+        if reason:
+            reason = f"{offer.spec.target} {reason}"
+            self._broken.append(Broken(offer.spec.name, reason, kind, offer.package))
+
+    def choose_executor(self, request: ExecutorRequest) -> ExecutorChoice:
+        """Return the executor for a call that names none.
+
+        A plugin that raises, or names what nothing offers, is warned about and passed over.
+        """
+        # One after another, in pluggy's order, so that the one whose answer it is can be named.
+        for each in reversed(self._pluggy.hook.recscale_choose_executor.get_hookimpls()):
+            plugin = each.plugin_name
+            try:
+                answer = _with_known_arguments(each)(request=request)
+            except Exception as error:
+                self._tell_chooser(plugin, f"{type(error).__name__}: {error}")
+                continue
+            if answer is None:
+                continue
+            choice = answer if isinstance(answer, ExecutorChoice) else ExecutorChoice(name=str(answer))
+            if choice.name in self._offers["executors"]:
+                return choice if choice.reason else replace(choice, reason=f"plugin {plugin!r} chose it")
+            self._tell_chooser(plugin, f"it answers {answer!r}, which is no executor")
+        raise PluginError("no plugin chooses an executor, not even the built-in one")
+
+    def _tell_chooser(self, plugin: str, reason: str) -> None:
+        warnings.warn(f"plugin {plugin!r} was passed over when an executor was chosen: {reason}", RuntimeWarning, 2)
+        broken = Broken(plugin, f"recscale_choose_executor: {reason}", package=self._packages.get(plugin, ""))
+        if broken not in self._broken:
+            self._broken.append(broken)
+
+    def package_of(self, kind: str, name: str) -> str:
+        """Return the package that offers a name; that of recscale_dask if nobody does, as for an executor by hand."""
+        offer = self._offers[kind].get(name)
+        return (offer.package if offer else "") or OWN
 
     def observers(self, hook_name: str) -> list[tuple[str, Callable[..., None]]]:
         """Return the plugins that observe a hook, each with its function."""
         hook = getattr(self._pluggy.hook, hook_name)
-        return [(each.plugin_name, each.function) for each in hook.get_hookimpls()]
+        return [(each.plugin_name, _with_known_arguments(each)) for each in hook.get_hookimpls()]
+
+
+def _with_known_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """Return a hook's function as one of all its arguments, of which it may take some."""
+
+    def call(**arguments: Any) -> Any:
+        return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+    return call
+
+
+def _in_one_line(error: pluggy.PluginValidationError) -> str:
+    """Return what pluggy says of a function that takes what its hook does not have, and what the hook has."""
+    text = " ".join(str(error).split())
+    hook = re.search(r"for hook '(\w+)'", text)
+    if hook is None or hook[1] not in _HOOKS:
+        return text
+    known = [name for name in inspect.signature(getattr(Hooks, hook[1])).parameters if name != "self"]
+    return f"{text}. It may take: {', '.join(known) or 'nothing'}"
