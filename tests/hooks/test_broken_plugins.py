@@ -63,3 +63,12 @@ def test_a_fit_works_beside_all_of_them(tmp_path: Path) -> None:
     ran = recscale("fit", tmp_path / "ratings.csv", "--out", out, "--rank", 2, "--executor", "threads", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["executor"] == "threads"
+
+
+def test_what_an_engine_prints_is_kept_off_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,item\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(35)))
+    out = tmp_path / "model"
+    ran = recscale("fit", tmp_path / "ratings.csv", "--out", out, "--rank", 2, "--executor", "loud", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["rank"] == 2
+    assert "here we go" in ran.stderr

@@ -5,12 +5,13 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from recscale_dask.cli.output import results_alone
 from recscale_dask.cli.wording import in_options
 from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
 
@@ -22,7 +23,7 @@ class PlainGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command line."""
-        with _plain_warnings():
+        with _plain_warnings(), results_alone() if ctx.params.get("as_json") else nullcontext():
             try:
                 return super().invoke(ctx)
             except BrokenPipeError:  # `recscale ... | head`: typer ends quietly

@@ -7,8 +7,9 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -33,9 +34,24 @@ class Stopwatch:
         self.seconds[part] = round(time.perf_counter() - start, 3)
 
 
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+"""Where results go while stdout is kept for them alone."""
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep stdout for `print_json`: what plugins and their engines print goes to stderr."""
+    token = _results.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
+
+
 def print_json(answer: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout; ids that JSON does not know, such as UUIDs, as text."""
-    typer.echo(json.dumps(answer, default=str))
+    typer.echo(json.dumps(answer, default=str), file=_results.get())
 
 
 def print_plan(plan: Plan | JobPlan, *, as_json: bool) -> None:
