@@ -167,7 +167,7 @@ def test_altered_manifest_is_refused(saved, changes):
 
 def test_newer_format_says_how_to_upgrade(saved):
     rewrite(saved, format=model_store.FORMAT + 1)
-    with pytest.raises(ModelFormatError, match=r"has model format 3; .*pip install -U"):
+    with pytest.raises(ModelFormatError, match=r"has model format 4; .*pip install -U"):
         rs.load_model(saved)
 
 
