@@ -42,17 +42,8 @@ class TemporaryFolder:
         for place in {parent, Path(tempfile.gettempdir()), SHARED_MEMORY}:
             _delete_left_behind(place)
         self._process = os.getpid()
-        prefix = f"{_PREFIX}{self._process}-"
-        while True:
-            self.path = Path(tempfile.mkdtemp(prefix=prefix, suffix=_suffix(), dir=parent))
-            self._lock = _opened(self.path)
-            _locks.add(self._lock)
-            # Another process may have seen the folder before it was locked, and deletes it now: wait, and look.
-            with suppress(OSError):  # a disk without locks, where nobody deletes what others have made
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if _is_at(self._lock, self.path):
-                return
-            self._let_go()
+        self.path, self._lock = _made(parent)
+        _locks.add(self._lock)
 
     def close(self) -> None:
         """Delete the folder with all that is in it; in a process that was forked, which has none, nothing."""
@@ -72,6 +63,20 @@ class TemporaryFolder:
         if self._lock in _locks:
             _locks.remove(self._lock)
             os.close(self._lock)
+
+
+def _made(parent: Path) -> tuple[Path, int]:
+    """Make a folder, and return it with its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", suffix=_suffix(), dir=parent))
+        # Until it is locked it looks as if it had been left behind, and another process may delete it: then again.
+        with suppress(FileNotFoundError):
+            lock = _opened(folder)
+            with suppress(OSError):  # a disk without locks, where nobody deletes what others have made
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_at(lock, folder):
+                return folder, lock
+            os.close(lock)
 
 
 def _delete_left_behind(place: Path) -> None:

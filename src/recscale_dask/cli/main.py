@@ -27,6 +27,7 @@ from recscale_dask.cli import (
     tune,
 )
 from recscale_dask.cli.failures import PlainGroup
+from recscale_dask.cli.signals import run_until_sigterm
 
 app = typer.Typer(
     name="recscale",
@@ -77,4 +78,4 @@ for _command in (
 
 def run() -> None:
     """Run the command line: the console entry point."""
-    app()
+    run_until_sigterm(app)

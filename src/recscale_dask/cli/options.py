@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+
+from recscale_dask.cli.signals import sigterm_kept
 
 if TYPE_CHECKING:
     from recscale_dask.data.interactions import Interactions
@@ -180,7 +182,9 @@ def opened_executor(name: str | None, options: Sequence[str] | None) -> Iterator
         return
     from recscale_dask.api.executors import open_executor
 
-    with open_executor(name, **arguments) as executor:
+    with ExitStack() as stack:
+        with sigterm_kept():
+            executor = stack.enter_context(open_executor(name, **arguments))
         yield executor
 
 
