@@ -61,6 +61,13 @@ def check_file(place: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise OutputError(f"{place} is a folder, and --overwrite replaces files only. Choose another path.")
 
 
+def on_a_disk(place: str | os.PathLike[str], what: str) -> Path:
+    """Return the path of what can be on a disk alone, as it is changed in place; raise an OutputError of a URL."""
+    if is_url(place):
+        raise OutputError(f"{what} cannot be at {place}. Name a path on a disk that this process sees.")
+    return Path(place)
+
+
 @contextmanager
 def written_folder(kind: FolderKind, place: str | os.PathLike[str], *, overwrite: bool) -> Iterator[NewFolder]:
     """Yield a folder of this machine to write to; what is in it appears at `place` in the end.

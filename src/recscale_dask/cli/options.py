@@ -89,8 +89,19 @@ HowOption: TypeAlias = Annotated[
     str, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
 ]
 Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
+RankingMetrics: TypeAlias = Annotated[
+    str, typer.Option("--metrics", help="Ranking metrics with commas; the first decides.")
+]
+TestUsers: TypeAlias = Annotated[
+    int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
+]
+ReportPage: TypeAlias = Annotated[
+    str | None, typer.Option("--report", metavar="REPORT.html", help="Write a page with curves: a file, or a URL.")
+]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
+Model: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Folder, or URL, that `recscale fit --out` wrote.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,11 @@ class Input:
         data = self.data(source)
         if isinstance(data, Interactions):
             return UserItemMatrix.from_interactions(data, duplicates=duplicates)
+        if duplicates != "sum":
+            raise typer.BadParameter(
+                f"{source} is a store, where repeated pairs were combined when it was made: see `recscale ingest`",
+                param_hint="--duplicates",
+            )
         return data
 
     def data(self, source: str) -> UserItemMatrix | Interactions:

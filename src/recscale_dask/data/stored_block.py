@@ -77,7 +77,15 @@ class StoredBlock:
 
     def _copy(self) -> Path:
         folder, _, name = self.place.rpartition("/")
-        return local_copy(folder, name, self.digest, StoreError)
+        try:
+            return local_copy(folder, name, self.digest, StoreError)
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise StoreError(
+                f"{self.place} is not there any more: the store was replaced or deleted after this matrix of it was "
+                "opened. Open it again."
+            ) from error
 
     def _missing(self) -> StoreError:
         """Return the error of a file that is not there: no folder of the store here, or another store in it by now."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recscale_dask.atomic import written_beside
 from recscale_dask.errors import CheckpointError, OptionError, OutputError, RecscaleError
 from recscale_dask.manifest import FolderKind, file_entry
+from recscale_dask.outputs import on_a_disk
 
 CHECKPOINT = FolderKind(
     noun="checkpoint",
@@ -67,11 +68,11 @@ class Checkpoints:
     OptionError
         If there are states, and `resume` is false.
     OutputError
-        If the folder cannot be made, or holds other things.
+        If the folder is at a URL, cannot be made, or holds other things.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, resume: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = on_a_disk(folder, "checkpoints")
         self._identity: Mapping[str, Any] = {}
         self._previous: Path | None = None
         self._entries: dict[str, Any] = {}
