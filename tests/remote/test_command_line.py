@@ -24,10 +24,9 @@ def place(bucket):
     place = f"{bucket}/commands"
     with fsspec.open(f"{place}/ratings.parquet", "wb") as file:
         pq.write_table(pa.table(planted_tastes(80, 40, 2, per_user=12).columns()), file)
-    recscale(
-        "split", f"{place}/ratings.parquet", "--out-train", f"{place}/train.csv", "--out-test", f"{place}/test.csv"
-    )
-    recscale("fit", f"{place}/train.csv", "--out", f"{place}/model", "--rank", 4)
+    train, test = f"{place}/train.csv", f"{place}/test.csv"
+    recscale("split", f"{place}/ratings.parquet", "--out-train", train, "--out-test", test)
+    recscale("fit", train, "--out", f"{place}/model", "--rank", 4)
     return place
 
 
@@ -65,7 +64,10 @@ def test_new_users_are_recommended_to(place):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("fit", "{}/train.csv", "--out", "{}/m", "--checkpoint", "{}/state"), "checkpoints cannot be at s3://"),
+        (
+            ("fit", "{}/train.csv", "--out", "{}/m", "--rank", "2", "--checkpoint", "{}/state"),
+            "checkpoints cannot be at s3://",
+        ),
         (("tune", "{}/train.csv", "--study", "{}/study"), "a study cannot be at s3://"),
         (("append", "{}/store", "{}/train.csv"), "there is no store to append to"),
         (("compact", "{}/store"), "there is no store to compact"),
