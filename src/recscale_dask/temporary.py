@@ -18,6 +18,9 @@ from typing import Self
 SHARED_MEMORY = Path("/dev/shm")
 """Where files are in memory that only processes of this machine share."""
 
+HIDDEN = ".recscale-"
+"""What the names of folders among files of others begin with."""
+
 _PREFIX = "recscale-"
 _locks: set[int] = set()  # open folders of this process
 
@@ -28,8 +31,8 @@ class TemporaryFolder:
     Parameters
     ----------
     parent : Path, optional
-        Where; by default the folder for temporary files. What killed processes of this user left there, and in shared
-        memory, is deleted first.
+        Where; by default the folder for temporary files. Among files of others its name begins with a dot, for which
+        readers of data pass over it. What killed processes of this user left there is deleted first.
 
     Attributes
     ----------
@@ -38,11 +41,16 @@ class TemporaryFolder:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        parent = Path(tempfile.gettempdir()) if parent is None else parent
-        for place in {parent, Path(tempfile.gettempdir()), SHARED_MEMORY}:
-            _delete_left_behind(place)
+        places = (Path(tempfile.gettempdir()), SHARED_MEMORY)
+        prefix = _PREFIX
+        if parent is None:
+            parent = places[0]
+        elif parent not in places:
+            places, prefix = (parent,), HIDDEN
+        for place in places:
+            _delete_left_behind(place, prefix)
         self._process = os.getpid()
-        self.path, self._lock = _made(parent)
+        self.path, self._lock = _made(parent, prefix)
         _locks.add(self._lock)
 
     def close(self) -> None:
@@ -65,10 +73,10 @@ class TemporaryFolder:
             os.close(self._lock)
 
 
-def _made(parent: Path) -> tuple[Path, int]:
+def _made(parent: Path, prefix: str) -> tuple[Path, int]:
     """Make a folder, and return it with its lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", suffix=_suffix(), dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", suffix=_suffix(), dir=parent))
         # Until it is locked it looks as if it had been left behind, and another process may delete it: then again.
         with suppress(FileNotFoundError):
             lock = _opened(folder)
@@ -79,9 +87,9 @@ def _made(parent: Path) -> tuple[Path, int]:
             os.close(lock)
 
 
-def _delete_left_behind(place: Path) -> None:
+def _delete_left_behind(place: Path, prefix: str) -> None:
     """Delete our folders in a place that no process holds."""
-    for folder in place.glob(f"{_PREFIX}*{_suffix()}"):
+    for folder in place.glob(f"{prefix}*{_suffix()}"):
         with suppress(OSError):  # somebody else's, deleted meanwhile, or held
             lock = _opened(folder)
             try:

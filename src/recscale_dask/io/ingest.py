@@ -15,9 +15,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -37,7 +36,6 @@ from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.pieces import Stream
 from recscale_dask.outputs import check_folder
 from recscale_dask.remote import is_url
-from recscale_dask.temporary import TemporaryFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +124,7 @@ def ingest_stream(
     room = Room(memory_limit)
     check_folder(STORE, target, overwrite=overwrite)
     seconds: dict[str, float] = {}
-    with _at_work(target) as folder:
+    with nullcontext() if is_url(target) else store_lock(target), working_folder(target) as folder:
         with _timed(seconds, "read"):
             rows = number_rows(stream, folder, rules.window, room, observer)
         with _timed(seconds, "group"):
@@ -140,17 +138,6 @@ def ingest_stream(
         with _timed(seconds, "write"):
             write_store(target, values.blocks(observer), values.users, values.items, overwrite=overwrite)
     return Ingested(rows.n_rows, seconds)
-
-
-@contextmanager
-def _at_work(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a folder to work in: beside the store, which is locked, or if it is at a URL a temporary one."""
-    if is_url(target):
-        with TemporaryFolder() as temporary:
-            yield temporary.path
-    else:
-        with store_lock(target), working_folder(Path(target)) as folder:
-            yield folder
 
 
 @contextmanager
