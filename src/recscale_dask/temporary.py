@@ -41,13 +41,10 @@ class TemporaryFolder:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        places = (Path(tempfile.gettempdir()), SHARED_MEMORY)
-        prefix = _PREFIX
-        if parent is None:
-            parent = places[0]
-        elif parent not in places:
-            places, prefix = (parent,), HIDDEN
-        for place in places:
+        common = (Path(tempfile.gettempdir()), SHARED_MEMORY)
+        parent = common[0] if parent is None else parent
+        prefix = _PREFIX if parent in common else HIDDEN
+        for place in common if parent in common else (parent,):
             _delete_left_behind(place, prefix)
         self._process = os.getpid()
         self.path, self._lock = _made(parent, prefix)
