@@ -94,13 +94,13 @@ class FolderKind:
         return manifest
 
     def read_with(self, place: str | os.PathLike[str], content: Callable[[dict[str, Any]], _Content]) -> _Content:
-        """Return the content of a folder, which is read with its manifest; anew if it was replaced meanwhile.
+        """Return the content of a folder; what was replaced while it was read is read anew.
 
         Parameters
         ----------
         place : path or URL
         content : callable
-            Called with the manifest; what it returns is returned.
+            Called with the manifest, and again with another one; what it returned last is returned.
 
         Raises
         ------
@@ -110,12 +110,16 @@ class FolderKind:
         manifest = self.read(place)
         while True:
             try:
-                return content(manifest)
+                found = content(manifest)
             except self.error:
                 newer = self.read(place)
                 if newer == manifest:
                     raise
-                manifest = newer
+            else:
+                newer = self.read(place)
+                if newer == manifest:  # else some files may be of the one, and some of the other
+                    return found
+            manifest = newer
 
     def is_at(self, place: str | os.PathLike[str]) -> bool:
         """Return whether a path or URL is a folder with a manifest of this kind, of whatever format.

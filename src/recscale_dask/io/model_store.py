@@ -177,11 +177,17 @@ class ModelFiles:
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
                 "driver read it themselves: load it from a folder that all of them see."
             )
-        manifest = MODEL.read(self.folder)
-        if manifest["sha256"] != self.manifest_sha256:
+        found = MODEL.read_with(self.folder, lambda manifest: (manifest, self._mapped(manifest, names)))
+        if found[0]["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
+        return found[1]
+
+    def _mapped(self, manifest: dict[str, Any], names: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
         files = _files(self.folder, manifest)
-        return tuple(np.load(files[name], mmap_mode="r", allow_pickle=False) for name in names)
+        try:
+            return tuple(np.load(files[name], mmap_mode="r", allow_pickle=False) for name in names)
+        except (KeyError, OSError, ValueError) as error:
+            raise ModelFormatError(f"{self.folder} is not a whole model: {error}. {MODEL.again}") from error
 
 
 def _copied(url: str, manifest: dict[str, Any]) -> Path:
