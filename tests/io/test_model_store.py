@@ -313,3 +313,15 @@ def test_a_reader_sees_the_old_or_the_new_while_a_model_is_replaced_and_its_writ
     first.save(saved, overwrite=True)
     assert rs.load_model(saved).factors_sha256() == first.factors_sha256()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "model"]
+
+
+def test_a_model_that_is_replaced_after_its_files_were_opened_is_read_anew(saved):
+    newer = fit(rank=2)
+
+    def replaced_once(*fields):
+        if len(list(saved.parent.iterdir())) == 1:
+            newer.save(saved.parent / "newer")
+            newer.save(saved, overwrite=True)
+        return rs.FactorModel(*fields)
+
+    assert model_store.load_model(saved, replaced_once).factors_sha256() == newer.factors_sha256()
