@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,9 @@ WRITER = """
 import os, signal, sys
 import s3fs.core
 import recscale_dask as rs
+import recscale_dask.scoring.request
 
+recscale_dask.scoring.request.BATCH_USERS = 10
 model, store, *places = sys.argv[1:]
 model, matrix = rs.load_model(model), rs.UserItemMatrix.open(store)
 call = s3fs.core.S3FileSystem._call_s3
@@ -43,13 +46,16 @@ for place in places:  # no thread has been started yet, so that each writer can 
     if child == 0:
         kind, _, moment = place.rpartition("/")[2].partition("-")
         s3fs.core.S3FileSystem._call_s3 = killed_at(moment)
-        (matrix if kind == "store" else model).save(place, overwrite=kind != "first")
+        if kind == "recs":
+            model.recommend_to(place, k=3, executor="serial")
+        else:
+            (matrix if kind == "store" else model).save(place, overwrite=kind != "first")
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, (place, status)
 """
 MOMENTS = ["before-put-1", "after-put-3", "before-manifest-1", "after-manifest-1"]
-KINDS = ["model", "store", "first"]
+KINDS = {"model": MOMENTS, "store": MOMENTS[-2:], "first": ["after-put-3"], "recs": ["after-put-3"]}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +86,7 @@ def killed(matrix, old, new, doubled, bucket, tmp_path_factory):
     folder = tmp_path_factory.mktemp("new")
     new.save(folder / "model")
     doubled.save(folder / "store")
-    places = [f"{bucket}/killed/{kind}-{moment}" for kind in KINDS for moment in MOMENTS]
+    places = [f"{bucket}/killed/{kind}-{moment}" for kind, moments in KINDS.items() for moment in moments]
     for place in places:
         if "/model-" in place:
             old.save(place)
@@ -103,7 +109,7 @@ def assert_nothing_else_is_at(place):
     assert len({name.partition("/")[0] for name in files}) == 1
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KINDS["model"])
 def test_a_model_whose_writer_was_killed_is_the_old_or_the_new(old, new, killed, moment):
     place = f"{killed}/model-{moment}"
     expected = new if moment == "after-manifest-1" else old
@@ -114,7 +120,7 @@ def test_a_model_whose_writer_was_killed_is_the_old_or_the_new(old, new, killed,
     assert_nothing_else_is_at(place)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KINDS["store"])
 def test_a_store_whose_writer_was_killed_is_the_old_or_the_new(matrix, doubled, killed, moment):
     place = f"{killed}/store-{moment}"
     expected = doubled if moment == "after-manifest-1" else matrix
@@ -127,17 +133,26 @@ def test_a_store_whose_writer_was_killed_is_the_old_or_the_new(matrix, doubled, 
     assert_nothing_else_is_at(place)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_first_writer_that_was_killed_is_in_nobodys_way(new, killed, moment):
-    place = f"{killed}/first-{moment}"
-    if moment == "after-manifest-1":
-        assert rs.load_model(place).factors_sha256() == new.factors_sha256()
-        return
+def test_a_first_writer_that_was_killed_is_in_nobodys_way(new, killed):
+    place = f"{killed}/first-after-put-3"
+    assert len(objects(place)) == 3
     with pytest.raises(ModelFormatError, match="there is no model at"):
         rs.load_model(place)
     new.save(place)
     assert rs.load_model(place).factors_sha256() == new.factors_sha256()
     assert_nothing_else_is_at(place)
+
+
+def test_recommendations_whose_writer_was_killed_are_continued(new, killed, tmp_path, monkeypatch):
+    monkeypatch.setattr("recscale_dask.scoring.request.BATCH_USERS", 10)
+    place = f"{killed}/recs-after-put-3"
+    assert objects(place) == ["_recommendations.json", "part-00000.parquet", "part-00001.parquet"]
+    new.recommend_to(place, k=3, executor="serial")
+    new.recommend_to(tmp_path / "recs", k=3, executor="serial")
+    system, path = fsspec.url_to_fs(place)
+    assert objects(place) == sorted(each.name for each in (tmp_path / "recs").iterdir())
+    for each in (tmp_path / "recs").iterdir():
+        assert system.cat_file(f"{path}/{each.name}") == each.read_bytes()
 
 
 def test_an_upload_that_fails_leaves_what_was_there_and_nothing_else(old, new, bucket, monkeypatch):
@@ -200,4 +215,4 @@ def test_a_folder_that_was_copied_from_a_url_to_a_disk_is_a_model(old, bucket, t
     system.get(path, str(tmp_path / "model"), recursive=True)
     found = rs.load_model(tmp_path / "model")
     assert found.factors_sha256() == old.factors_sha256()
-    assert found.recommend(k=3, executor="processes").equals(old.recommend(k=3))
+    np.testing.assert_array_equal(*found.stored.arrays("user_factors"), old.user_factors)  # as workers read them
