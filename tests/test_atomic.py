@@ -1,7 +1,10 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from recscale_dask import atomic
 from recscale_dask.atomic import check_output, written_beside
 from recscale_dask.errors import OutputError
 
@@ -67,14 +70,40 @@ def test_file_never_replaces_a_folder(tmp_path):
     assert names(tmp_path) == ["photos"]
 
 
-def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+@pytest.fixture
+def without_exchange(monkeypatch):
+    """A disk on which two folders cannot change places."""
+    monkeypatch.setattr(atomic, "_exchanged", lambda one, other: False)
+
+
+def test_two_paths_change_places(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if atomic._exchanged(tmp_path / "one", tmp_path / "other"):  # else this disk cannot do it
+        assert (names(tmp_path / "one"), names(tmp_path / "other")) == (["other"], ["one"])
+    assert not atomic._exchanged(tmp_path / "one", tmp_path / "none")
+    assert names(tmp_path) == ["one", "other"]
+
+
+def test_folder_is_replaced_where_two_cannot_change_places(tmp_path, without_exchange):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("old")
+    with written_beside(tmp_path / "out", overwrite=True) as beside:
+        beside.mkdir()
+        (beside / "b").write_text("new")
+    assert names(tmp_path / "out") == ["b"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, without_exchange):
     old = tmp_path / "out"
     old.mkdir()
     (old / "a").write_text("old")
     rename = Path.rename
 
     def fail(path, target):
-        if path.name.endswith(".writing"):
+        if target == old and not path.name.endswith(".old"):
             raise OSError(28, "No space left on device")
         return rename(path, target)
 
@@ -83,6 +112,22 @@ def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, 
         beside.mkdir()
     assert (old / "a").read_text() == "old"
     assert names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next_and_readers_pass_over_it(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from recscale_dask.atomic import written_beside\n"
+        "with written_beside(sys.argv[1]) as beside:\n"
+        "    beside.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "one.csv"], timeout=60)
+    (left,) = names(tmp_path)
+    assert left.startswith(".")
+    with written_beside(tmp_path / "other.csv") as beside:
+        beside.write_text("whole")
+    assert names(tmp_path) == ["other.csv"]
 
 
 def test_error_of_the_disk_names_the_path(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recscale_dask.errors import OutputError
+from recscale_dask.temporary import TemporaryFolder
+
+_AT_FDCWD = -100  # names are as for any other call
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
@@ -23,9 +28,10 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or folder to; rename it when all went well.
+    """Yield a path in a folder beside `path` to write a file or folder to; rename it when all went well.
 
-    On an error what was written is deleted, and what was at `path` stays as it was.
+    On an error what was written is deleted, and what was at `path` stays as it was. What a process that was killed has
+    written is deleted by the next one that writes there.
 
     Raises
     ------
@@ -34,26 +40,40 @@ def written_beside(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     """
     target = Path(path)
     check_output(target, overwrite=overwrite)
-    beside = target.absolute().with_name(f".{target.name}.{os.getpid()}.writing")
     try:
-        yield beside
-        if target.is_dir():
-            if not beside.is_dir():
+        with TemporaryFolder(target.absolute().parent) as temporary:
+            beside = temporary.path / target.name
+            yield beside
+            if not target.is_dir():
+                beside.replace(target)
+            elif beside.is_dir():
+                _replace_folder(beside, target.absolute())
+            else:
                 raise OutputError(f"cannot write {target}: it is a folder. Choose another path.")
-            old = beside.with_suffix(".old")
-            target.rename(old)
-            try:
-                beside.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old)
-        else:
-            beside.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    """Put a folder in the place of another one, at once where that can be done."""
+    if _exchanged(new, target):
+        return  # the old one is in the temporary folder now, and goes with it
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two paths change places; return whether the system and the disk can do that."""
+    library = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(library, "renameat2"):  # Linux
+        return bool(library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE) == 0)
+    if hasattr(library, "renamex_np"):  # macOS
+        return bool(library.renamex_np(*names, _EXCHANGE) == 0)
+    return False

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recscale_dask.errors import RecscaleError
 from recscale_dask.remote import is_url, read_text
 
 MANIFEST = "manifest.json"
 _PROGRAM = "recscale_dask"
+_Content = TypeVar("_Content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,34 @@ class FolderKind:
         if manifest.get("sha256") != _sha256_of({name: manifest[name] for name in manifest if name != "sha256"}):
             raise self.error(f"{where} is not a whole {self.noun}: its {MANIFEST} was altered. {self.again}")
         return manifest
+
+    def read_with(self, place: str | os.PathLike[str], content: Callable[[dict[str, Any]], _Content]) -> _Content:
+        """Return the content of a folder; what was replaced while it was read is read anew.
+
+        Parameters
+        ----------
+        place : path or URL
+        content : callable
+            Called with the manifest, and again with another one; what it returned last is returned.
+
+        Raises
+        ------
+        RecscaleError
+            Of the kind's type, from `read` and from `content`.
+        """
+        manifest = self.read(place)
+        while True:
+            try:
+                found = content(manifest)
+            except self.error:
+                newer = self.read(place)
+                if newer == manifest:
+                    raise
+            else:
+                newer = self.read(place)
+                if newer == manifest:  # else some files may be of the one, and some of the other
+                    return found
+            manifest = newer
 
     def is_at(self, place: str | os.PathLike[str]) -> bool:
         """Return whether a path or URL is a folder with a manifest of this kind, of whatever format.

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
-import tempfile
 import threading
-import time
+import uuid
+import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
 from recscale_dask.errors import OutputError, RecscaleError
+from recscale_dask.temporary import TemporaryFolder
 
-UNFINISHED = ".recscale-unfinished"
-"""Name of the file that is in a folder at a URL while it is written: what a stopped upload left may be overwritten."""
+UNFINISHED = ".writing"
+"""What names of files end in that are being written; with a dot before them, for which readers pass over them."""
 
-_PREFIX = "recscale-copies-"
-_YOUNG = 60.0  # seconds in which a folder that was made is certainly held
 _CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")  # of botocore
 _lock = threading.Lock()
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-_folders: dict[int, Path] = {}  # of copies, by process: a forked one must not delete those of its parent
+_folders: dict[int, TemporaryFolder] = {}  # of copies, by process: a forked one makes its own
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -76,77 +73,130 @@ def read_text(url: str, error: type[RecscaleError]) -> str | None:
             return None
 
 
-def local_copy(url: str, version: str, error: type[RecscaleError]) -> Path:
+def local_copy(url: str, name: str, version: str, error: type[RecscaleError]) -> Path:
     """Return a copy of a file on this machine, which is made once in a process and goes with it.
 
     Parameters
     ----------
     url : str
+        Of a folder.
+    name : str
+        Of a file in it, or in a folder of it.
     version : str
         Of what is in the file: that of another version, at the same URL, is another copy. Files of one folder with
-        one version are in one folder here, too.
+        one version are in one folder here, too, under their names.
     error : type
         Raised if the file cannot be had.
     """
-    place, _, name = url.rpartition("/")
-    folder = _copies() / hashlib.sha256(f"{place} {version}".encode()).hexdigest()[:32]
+    folder = _copies() / hashlib.sha256(f"{url} {version}".encode()).hexdigest()[:32]
     target = folder / name
     with _lock:
         one_at_a_time = _locks[target]
     with one_at_a_time:
         if not target.exists():
-            with reaching(url, error):
-                folder.mkdir(exist_ok=True)
-                beside = target.with_name(f".{name}.writing")
+            with reaching(f"{url}/{name}", error):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                beside = target.with_name(f".{target.name}{UNFINISHED}")
                 system, path = file_system(url)
-                system.get_file(path, str(beside))
+                system.get_file(f"{path}/{name}", str(beside))
                 beside.rename(target)
     return target
 
 
-def exists(url: str) -> bool:
-    """Return whether there is a file or folder at a URL."""
-    with reaching(url, OutputError, "look at"):
+def names_at(url: str) -> set[str]:
+    """Return the names of what is in the folder at a URL that is to be written, or that of the file; or none."""
+    with reaching(url, OutputError, "write"):
         system, path = file_system(url)
         system.invalidate_cache()
-        return bool(system.exists(path))
+        try:
+            return {str(each).rstrip("/").rpartition("/")[2] for each in system.ls(path, detail=False)}
+        except (FileNotFoundError, NotADirectoryError) as problem:
+            if _no_bucket(problem):
+                raise
+            return set()
 
 
-def upload(source: Path, url: str, *, last: str = "") -> None:
-    """Write a file, or all files of a folder, to a URL.
+def upload_file(source: Path, url: str) -> None:
+    """Write a file to a URL, where it appears whole or not at all."""
+    with reaching(url, OutputError, "write"):
+        system, path = file_system(url)
+        _make_parent(system, path)
+        put_whole(system, path, lambda target: system.put_file(str(source), target))
+
+
+def upload_folder(source: Path, url: str, prefix: str, last: str) -> None:
+    """Write what is in a folder to a URL, where it takes the place of what is there all at once.
+
+    An object store has no rename, and changes one object at a time. So files get names that are new there, and the one
+    that names them is written last: until then readers see what was there, and from then on what is new. Only then
+    what was there is deleted, and with it whatever uploads that were stopped have left.
 
     Parameters
     ----------
     source : Path
+        All of its files but `last` are in the folder `prefix`.
     url : str
+    prefix : str
+        Name, which is new there, and a slash.
     last : str
-        The file without which the others count for nothing. The one that is there is deleted first, so that whatever
-        stops the upload, what is at the URL is whole or is not there. Until it is whole, there is a file `UNFINISHED`.
+        Name of the file that names the others.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there is still there.
     """
     with reaching(url, OutputError, "write"):
         system, path = file_system(url)
-        if source.is_file():
-            _make_parent(system, path)
-            system.put_file(str(source), path)
-            return
-        if last:
-            system.pipe_file(f"{path}/{UNFINISHED}", b"")
-        if last and system.exists(f"{path}/{last}"):
-            system.rm_file(f"{path}/{last}")
-        names = sorted(str(each.relative_to(source)) for each in source.rglob("*") if each.is_file())
-        for name in sorted(names, key=lambda name: name == last):
-            _make_parent(system, f"{path}/{name}")
-            system.put_file(str(source / name), f"{path}/{name}")
-        system.invalidate_cache()
-        for old in system.find(path):
-            if str(old)[len(path) + 1 :] not in names:
-                system.rm_file(old)
+        sizes = {str(each.relative_to(source)): each.stat().st_size for each in source.rglob("*") if each.is_file()}
+        del sizes[last]
+        try:
+            for name in sorted(sizes):
+                _make_parent(system, f"{path}/{name}")
+                system.put_file(str(source / name), f"{path}/{name}")
+            _check_sizes(system, path, prefix, sizes)
+        except BaseException:
+            with suppress(Exception):  # the next upload deletes what is left
+                system.rm(f"{path}/{prefix}".rstrip("/"), recursive=True)
+            raise
+        # Whatever goes wrong from here on, the new files stay: the one that names them may have arrived.
+        put_whole(system, f"{path}/{last}", lambda target: system.put_file(str(source / last), target))
+        try:
+            for name in names_at(url) - {last, prefix.rstrip("/")}:
+                with suppress(FileNotFoundError):
+                    system.rm(f"{path}/{name}", recursive=True)
+        except Exception as problem:
+            warnings.warn(
+                f"{url} is written, but not all that it replaces could be deleted: {reason_of(problem)} The next time "
+                "that it is written that is tried again.",
+                stacklevel=2,
+            )
+
+
+def put_whole(system: Any, path: str, put: Callable[[str], object]) -> None:
+    """Let `put` write a file at the path that it is given, so that at `path` readers see the whole file or none.
+
+    In an object store that is `path` itself; elsewhere a name beside it, from which the file is moved.
+    """
+    if is_object_store(system):
+        put(path)
+        return
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/.{name}.{uuid.uuid4().hex}{UNFINISHED}"
+    try:
+        put(beside)
+        # fsspec's own for disks copies if it cannot rename.
+        move = os.replace if "file" in _protocols(system) else system.mv
+        move(beside, path)
+    except BaseException:
+        with suppress(Exception):
+            system.rm_file(beside)
+        raise
 
 
 def is_object_store(system: Any) -> bool:
     """Return whether a file system has no folders; making one there could make a bucket of a misspelt name."""
-    protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
-    return bool(protocols & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+    return bool(_protocols(system) & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
 def reason_of(problem: Exception) -> str:
@@ -166,51 +216,36 @@ def reason_of(problem: Exception) -> str:
     return f"{text}. Look at the address and the rights to it."
 
 
+def _protocols(system: Any) -> set[str]:
+    return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+
+
+def _check_sizes(system: Any, path: str, prefix: str, sizes: Mapping[str, int]) -> None:
+    """Raise an OutputError unless files are there in their whole size."""
+    system.invalidate_cache()
+    entries = system.find(f"{path}/{prefix}", detail=True)
+    found = {str(each)[len(path) + 1 :]: entry["size"] for each, entry in entries.items()}
+    bad = [name for name, size in sizes.items() if found.get(name) != size]
+    if bad:
+        raise OutputError(
+            f"cannot write {path}: {bad[0]} ({len(bad)} in all) was written, and is not there. Does somebody else "
+            "write to it? Run this again when that is done."
+        )
+
+
 def _make_parent(system: Any, path: str) -> None:
     if not is_object_store(system):
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
 
 def _copies() -> Path:
-    """Return the folder of this process for copies; those that killed processes left are deleted."""
+    """Return the folder of this process for copies."""
     with _lock:
         process = os.getpid()
         if process not in _folders:
-            for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-                _delete_unless_held(left)
-            _folders[process] = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            _held(_folders[process])  # until the process ends, however it does
-            Finalize(None, _delete, (process,), exitpriority=0)
-        return _folders[process]
-
-
-def _delete_unless_held(folder: Path) -> None:
-    with suppress(OSError):
-        if time.time() - folder.stat().st_mtime < _YOUNG:
-            return
-        file = _held(folder)
-        if file is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(file)
-
-
-def _held(folder: Path) -> int | None:
-    """Return the open lock of a folder, which nobody else has; None if a process that lives has it."""
-    try:
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        return None
-    return file
-
-
-def _delete(process: int) -> None:
-    if process == os.getpid():  # and no child that was forked
-        shutil.rmtree(_folders[process], ignore_errors=True)
+            _folders[process] = TemporaryFolder()
+            Finalize(None, _folders[process].close, exitpriority=0)
+        return _folders[process].path
 
 
 def _no_bucket(problem: Exception) -> bool:

@@ -182,6 +182,13 @@ def test_a_store_or_a_model_in_the_place_of_data_is_told(recscale, ratings: Path
     assert "is a store, and no data" in failure(recscale(*split))
 
 
+def test_repeated_pairs_of_a_store_are_not_combined_anew(recscale, ratings: Path, tmp_path: Path) -> None:
+    assert recscale("ingest", ratings, "--out", tmp_path / "s").code == 0
+    ran = recscale("fit", tmp_path / "s", "--out", tmp_path / "m", "--rank", 2, "--duplicates", "max")
+    assert ran.code == 2
+    assert "repeated pairs were combined when it was made" in " ".join(ran.err.replace("│", " ").split())
+
+
 def test_a_folder_that_is_something_else_is_told_without_numbers_of_the_system(recscale, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     said = failure(recscale("similar", tmp_path / "notes", "--item", 1))

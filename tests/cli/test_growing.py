@@ -23,12 +23,17 @@ def _write(path, rows):
 def test_append_and_compact_say_what_is_in_the_store_then(store, recscale):
     before = json.loads((store / "manifest.json").read_text())
     answer = recscale("append", store, store.parent / "new.csv", "--json").json()
-    assert answer["added"] == {"rows": 6, "values": answer["n_stored"] - before["n_stored"], "users": 1, "items": 1}
+    assert answer["added"] == {
+        "rows": 6,
+        "values": answer["n_interactions"] - before["n_stored"],
+        "users": 1,
+        "items": 1,
+    }
     assert (answer["n_users"], answer["n_items"]) == (41, 31)
     told = recscale("append", store, store.parent / "new.csv", "--duplicates", "last").out
     assert "6 rows appended; new are 0 values, 0 users, 0 items" in told
     compacted = recscale("compact", store, "--json").json()
-    assert compacted["n_stored"] == answer["n_stored"]
+    assert compacted["n_interactions"] == answer["n_interactions"]
     assert "in 1 blocks" in recscale("compact", store).out
 
 

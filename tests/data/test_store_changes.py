@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recscale_dask as rs
+from recscale_dask import temporary
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, StoreError
 from recscale_dask.execution.serial import SerialExecutor
@@ -216,10 +217,11 @@ def test_only_a_store_of_this_machine_grows():
 
 
 def test_what_a_killed_change_left_is_removed_by_the_next(store):
-    (store / "deltas" / ".000001.77.writing").mkdir(parents=True)
+    (store / "deltas" / f".recscale-77-x{temporary._suffix()}").mkdir(parents=True)
     (store / "deltas" / "000001").mkdir()
     (store / "deltas" / "000001" / "000000.arrow").write_text("half")
-    (store / ".manifest.json.77.writing").write_text("half")
+    (store / f".recscale-77-y{temporary._suffix()}").mkdir()
+    (store / f".recscale-77-y{temporary._suffix()}" / "manifest.json").write_text("half")
     (store / "mine.txt").write_text("not ours")
     grown = rs.UserItemMatrix.open(store).append(interactions([5], [3], [1]))
     assert sorted(each.name for each in (store / "deltas").iterdir()) == ["000001"]

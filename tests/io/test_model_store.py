@@ -2,6 +2,9 @@ import dataclasses
 import hashlib
 import json
 import pickle
+import signal
+import subprocess
+import sys
 import uuid
 
 import numpy as np
@@ -167,7 +170,7 @@ def test_altered_manifest_is_refused(saved, changes):
 
 def test_newer_format_says_how_to_upgrade(saved):
     rewrite(saved, format=model_store.FORMAT + 1)
-    with pytest.raises(ModelFormatError, match=r"has model format 3; .*pip install -U"):
+    with pytest.raises(ModelFormatError, match=r"has model format 4; .*pip install -U"):
         rs.load_model(saved)
 
 
@@ -278,3 +281,47 @@ def test_stored_arrays_are_those_of_the_model_until_it_is_replaced(saved):
     fit(rank=2).save(saved, overwrite=True)
     with pytest.raises(ModelFormatError, match="was replaced after it was loaded"):
         stored.arrays("user_factors")
+
+
+WRITER = """
+import sys
+import recscale_dask as rs
+from dataclasses import replace
+model, path, count = rs.load_model(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(count):
+    replace(model, user_factors=model.user_factors * (number + 1)).save(path, overwrite=True)
+    print(number, flush=True)
+"""
+
+
+def test_a_reader_sees_the_old_or_the_new_while_a_model_is_replaced_and_its_writer_is_killed(saved, tmp_path):
+    first = rs.load_model(saved)
+    saved.rename(tmp_path / "first")
+    first.save(saved)
+    command = [sys.executable, "-c", WRITER, tmp_path / "first", saved, "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "0\n"
+        seen = set()
+        for _ in range(50):
+            found = rs.load_model(saved)
+            times = found.user_factors[0, 0] / first.user_factors[0, 0]
+            np.testing.assert_array_equal(found.user_factors, first.user_factors * np.float32(round(times)))
+            seen.add(round(times))
+        writer.send_signal(signal.SIGKILL)
+    assert len(seen) > 1
+    assert rs.load_model(saved).n_interactions == first.n_interactions
+    first.save(saved, overwrite=True)
+    assert rs.load_model(saved).factors_sha256() == first.factors_sha256()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "model"]
+
+
+def test_a_model_that_is_replaced_after_its_files_were_opened_is_read_anew(saved):
+    newer = fit(rank=2)
+
+    def replaced_once(*fields):
+        if len(list(saved.parent.iterdir())) == 1:
+            newer.save(saved.parent / "newer")
+            newer.save(saved, overwrite=True)
+        return rs.FactorModel(*fields)
+
+    assert model_store.load_model(saved, replaced_once).factors_sha256() == newer.factors_sha256()

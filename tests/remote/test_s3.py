@@ -1,11 +1,5 @@
 """Data, stores, models and recommendations at s3:// URLs, over the real protocol."""
 
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -13,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import recscale_dask as rs
-from recscale_dask import remote
 from recscale_dask.errors import DataError, ModelFormatError, OutputError, StoreError
 from recscale_dask.testing.matrices import planted_tastes
 
@@ -43,12 +36,6 @@ def store(matrix, bucket):
 def saved(model, bucket):
     model.save(f"{bucket}/model")
     return f"{bucket}/model"
-
-
-def objects(url):
-    system, path = fsspec.url_to_fs(url)
-    system.invalidate_cache()
-    return sorted(str(each)[len(path) + 1 :] for each in system.find(path))
 
 
 def test_a_store_comes_back_as_it_was(matrix, store):
@@ -102,29 +89,6 @@ def test_one_file_of_recommendations(model, bucket):
         assert pq.read_table(file).equals(model.recommend(k=3))
     with pytest.raises(OutputError, match="exists already"):
         model.recommend_file(f"{bucket}/best.parquet", k=3)
-
-
-def test_an_upload_that_stops_leaves_nothing_that_can_be_loaded(model, bucket, monkeypatch):
-    place = f"{bucket}/half"
-    model.save(place)
-    system, _ = fsspec.url_to_fs(place)
-    put = system.put_file
-
-    def full(source, target):
-        if target.endswith("user_factors.npy"):
-            raise OSError(28, "No space left on device")
-        put(source, target)
-
-    with monkeypatch.context() as faulty:
-        faulty.setattr(system, "put_file", full)
-        with pytest.raises(OutputError, match="cannot write s3://bucket/half: No space left"):
-            model.save(place, overwrite=True)
-    assert "manifest.json" not in objects(place)
-    with pytest.raises(ModelFormatError, match="there is no model at s3://bucket/half"):
-        rs.load_model(place)
-    model.save(place)
-    assert rs.load_model(place).factors_sha256() == model.factors_sha256()
-    assert not [name for name in objects(place) if name.startswith(".")]
 
 
 def test_what_is_there_is_overwritten_only_if_it_is_the_same_kind(model, matrix, bucket):
@@ -188,32 +152,3 @@ def test_a_store_or_a_model_is_no_data(store, saved):
     for place, noun in [(store, "store"), (saved, "model")]:
         with pytest.raises(DataError, match=f"is a {noun}, and no data"):
             rs.read_interactions(place)
-
-
-def test_copies_of_processes_that_were_killed_are_deleted_and_those_of_others_kept(saved, tmp_path, monkeypatch):
-    code = (
-        "import os, sys, recscale_dask as rs\n"
-        "model = rs.load_model(sys.argv[1])\n"
-        "print(model.stored.folder.parent, flush=True)\n"
-        "input()\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    command = [sys.executable, "-c", code, saved]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        folder = Path(other.stdout.readline().strip())
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        monkeypatch.setattr(remote, "_folders", {})
-        ours = remote._copies()
-        assert folder.is_dir()
-        os.utime(folder, (0, 0))
-        monkeypatch.setattr(remote, "_folders", {os.getpid() + 1: ours})
-        remote._copies()
-        assert folder.is_dir()  # for its process lives
-        other.communicate("\n")
-    os.utime(folder, (0, 0))
-    os.utime(ours, (0, 0))
-    monkeypatch.setattr(remote, "_folders", {os.getpid() + 1: ours})
-    remote._copies()
-    assert not folder.exists()
-    assert ours.is_dir()

@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_states_before(tmp_path):
 
 
 def test_what_a_killed_process_left_half_written_is_deleted(tmp_path):
-    (tmp_path / "state" / ".state-00000003.1.writing").mkdir(parents=True)
+    (tmp_path / "state" / ".recscale-1-x.another-machine.held").mkdir(parents=True)
     rs.factorize(ratings(), rank=5, executor="serial", checkpoint=tmp_path / "state")
     assert all(each.startswith("state-") for each in states(tmp_path / "state"))
 

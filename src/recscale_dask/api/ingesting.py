@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from pathlib import Path
 from typing import Any, Literal
 
 from recscale_dask.api.job_plan import JobPlan, free_disk
@@ -12,7 +11,6 @@ from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.staged_plan import PROCESS_BYTES
 from recscale_dask.data.matrix import UserItemMatrix
-from recscale_dask.data.store import STORE
 from recscale_dask.errors import OptionError, UnknownNameError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -26,7 +24,6 @@ from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.interactions import is_place
 from recscale_dask.io.pieces import Stream, pieces_of, stream_frame
 from recscale_dask.io.readers import STREAMERS, format_of
-from recscale_dask.outputs import written_folder
 from recscale_dask.remote import is_url
 
 ENGINES = ("arrow", "dask")
@@ -212,12 +209,8 @@ def run_ingest(
     """Write a store, and return how that went; see `ingest`."""
     limit = None if memory_limit is None else byte_count(memory_limit)
     stream = _stream(source, columns, format, _client(source, engine, executor))
-    ways: dict[str, Any] = {"memory_limit": limit, "overwrite": overwrite}
     with observing(progress) as observer:
-        if not is_url(store):
-            return ingest_stream(stream, Path(store), rules, **ways, observer=observer)
-        with written_folder(STORE, store, overwrite=overwrite) as folder:
-            return ingest_stream(stream, folder, rules, **ways, observer=observer)
+        return ingest_stream(stream, store, rules, memory_limit=limit, overwrite=overwrite, observer=observer)
 
 
 def _client(source: Any, engine: str | None, executor: Executor | None) -> Any:

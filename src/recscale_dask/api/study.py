@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recscale_dask.errors import CheckpointError, OutputError, PackageMissing
 from recscale_dask.evaluation.tuning import Trial
+from recscale_dask.outputs import on_a_disk
 from recscale_dask.solvers.space import Choice, Space, Whole
 
 _NAME = "recscale"
@@ -64,7 +64,7 @@ class Study:
         direction = "minimize" if smaller_is_better else "maximize"
         with _quiet(optuna):
             try:
-                kept = None if storage is None else optuna.storages.JournalStorage(_journal(optuna, Path(storage)))
+                kept = None if storage is None else optuna.storages.JournalStorage(_journal(optuna, storage))
                 self._study = optuna.create_study(
                     study_name=_NAME, storage=kept, direction=direction, load_if_exists=True
                 )
@@ -137,7 +137,8 @@ def _suggested(asked: Any, name: str, values: Any) -> Any:
     return asked.suggest_float(name, values.low, values.high, log=values.log)
 
 
-def _journal(optuna: Any, path: Path) -> Any:
+def _journal(optuna: Any, storage: str | os.PathLike[str]) -> Any:
+    path = on_a_disk(storage, "a study")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"cannot keep the study in {path}: there is no folder {path.absolute().parent}. Create it.")
     return optuna.storages.journal.JournalFileBackend(str(path))

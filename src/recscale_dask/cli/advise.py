@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,12 +22,8 @@ def advise(
         list[str] | None,
         typer.Option("--filter", metavar="NAME=X,X", help="Strengths of a filter to try; repeatable; 'none' for none."),
     ] = None,
-    metrics: Annotated[
-        str, typer.Option("--metrics", help="Ranking metrics with commas; the first decides.")
-    ] = "ndcg@20,recall@20",
-    n_users: Annotated[
-        int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
-    ] = 10_000,
+    metrics: options.RankingMetrics = "ndcg@20,recall@20",
+    n_users: options.TestUsers = 10_000,
     how: options.HowOption = "random",
     fraction: options.Fraction = 0.1,
     weighting: options.Weighting = None,
@@ -44,9 +39,7 @@ def advise(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="REPORT.html", help="Write a page with the curves.")
-    ] = None,
+    report: options.ReportPage = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from recscale_dask.cli.output import print_json
 
 
 def append(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder that `recscale ingest --out` wrote.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder that `recscale ingest --out` wrote.")],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL.")],
     user: options.User = None,
     item: options.Item = None,
@@ -37,8 +36,8 @@ def append(
         "items": after.shape[1] - before.shape[1],
     }
     if as_json:
-        sizes = {"n_users": after.shape[0], "n_items": after.shape[1], "n_stored": after.nnz}
-        print_json({"store": str(store), **sizes, "added": added})
+        sizes = {"n_users": after.shape[0], "n_items": after.shape[1], "n_interactions": after.nnz}
+        print_json({"store": store, **sizes, "added": added})
     else:
         new = ", ".join(f"{count:,} {what}" for what, count in added.items() if what != "rows")
         typer.echo(f"{store}: {added['rows']:,} rows appended; new are {new}. It holds {after.nnz:,} values now.")

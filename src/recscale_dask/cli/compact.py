@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from recscale_dask.cli.output import print_json
 
 
 def compact(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store that `recscale append` added to.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store that `recscale append` added to.")],
     as_json: options.Json = False,
 ) -> None:
     """Rewrite a store with all that was appended to it, so that it is read as fast as one that was made at once."""
@@ -23,7 +22,7 @@ def compact(
     if as_json:
         blocks = matrix.n_blocks
         print_json(
-            {"store": str(store), "n_users": n_users, "n_items": n_items, "n_stored": matrix.nnz, "blocks": blocks}
+            {"store": store, "n_users": n_users, "n_items": n_items, "n_interactions": matrix.nnz, "blocks": blocks}
         )
     else:
         typer.echo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time as clock
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +54,7 @@ def evaluate(
         from recscale_dask.api.factor_model import load_model
         from recscale_dask.evaluation.evaluate import Evaluation
 
-        loaded = {str(Path(model)): load_model(model) for model in models}
+        loaded = {model.rstrip("/"): load_model(model) for model in models}
         first = next(iter(loaded.values()))
         given = options.Input(user, item, value, time, format)
         rows = given.or_as_in_training(first, test).read(test)

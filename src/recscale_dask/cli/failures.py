@@ -9,20 +9,20 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
 from recscale_dask.cli.output import results_alone
-from recscale_dask.cli.wording import in_options
+from recscale_dask.cli.wording import Wording
 from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
 
 _INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C, signal 2, has ended
 
 
-class PlainGroup(TyperGroup):
-    """The commands; an error of one becomes a sentence, with a traceback only under ``--debug``."""
+class PlainCommand(TyperCommand):
+    """A command whose errors become sentences, with a traceback only under ``recscale --debug``."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command line."""
+        """Run the command."""
         with _plain_warnings(), results_alone() if ctx.params.get("as_json") else nullcontext():
             try:
                 return super().invoke(ctx)
@@ -31,18 +31,18 @@ class PlainGroup(TyperGroup):
             except (Exception, KeyboardInterrupt) as error:
                 if hasattr(error, "exit_code"):  # typer's own: wrong usage, or a deliberate exit
                     raise
-                if ctx.params["debug"]:
+                if ctx.find_root().params["debug"]:
                     if isinstance(error, BlockFailed):
                         typer.echo(error.remote_traceback, err=True)
                     traceback.print_exc()
-                typer.echo(f"error: {_sentence(error)}", err=True)
+                typer.echo(f"error: {_sentence(error, Wording(self, ctx.params))}", err=True)
                 raise typer.Exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException, wording: Wording) -> str:
     """Return an error on one line."""
     if isinstance(error, RecscaleError):
-        text = in_options(str(error))
+        text = wording.of(str(error))
     elif isinstance(error, KeyboardInterrupt):
         text = str(error) or "interrupted; unfinished files were removed."
     elif isinstance(error, OSError):

@@ -42,7 +42,7 @@ def fit(
     format: options.Format = None,
     duplicates: options.DuplicatesOption = options.Duplicates.sum,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", metavar="DIR", help="Keep the state after each pass in this folder.")
+        str | None, typer.Option("--checkpoint", metavar="DIR", help="Keep the state after each pass in this folder.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --checkpoint, if any.")] = False,
     overwrite: options.Overwrite = False,
@@ -93,7 +93,7 @@ def fit(
 
 
 @contextmanager
-def _resumable(checkpoint: Path | None) -> Iterator[None]:
+def _resumable(checkpoint: str | None) -> Iterator[None]:
     """Say at Ctrl-C how to go on."""
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time as clock
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,9 @@ from recscale_dask.outputs import check_file, check_folder
 def fold_in(
     model: options.Model,
     source: Annotated[str, typer.Argument(metavar="INTERACTIONS", help="Of the new users: a file, folder or glob.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RECS.parquet", help="File of recommendations to write.")],
+    out: Annotated[
+        str, typer.Option("--out", metavar="RECS.parquet", help="File, or URL, of recommendations to write.")
+    ],
     k: Annotated[int, typer.Option("--k", help="Items per user.")] = 10,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Warn of items that the model does not know, and go on.")
@@ -42,7 +43,7 @@ def fold_in(
 
     The interactions are read as the training data were if the file has the same suffix, unless options say how.
     """
-    if out.suffix != ".parquet":
+    if not out.endswith(".parquet"):
         raise typer.BadParameter(f"{out} is no .parquet file", param_hint="--out")
     check_file(out, overwrite=overwrite)
     if save is not None:
@@ -69,7 +70,7 @@ def fold_in(
     if as_json:
         print_json(
             {
-                "out": str(out),
+                "out": out,
                 "rows": rows,
                 "users": found["users"],
                 "k": k,

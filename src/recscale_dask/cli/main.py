@@ -26,11 +26,11 @@ from recscale_dask.cli import (
     split,
     tune,
 )
-from recscale_dask.cli.failures import PlainGroup
+from recscale_dask.cli.failures import PlainCommand
+from recscale_dask.cli.signals import run_until_sigterm
 
 app = typer.Typer(
     name="recscale",
-    cls=PlainGroup,
     help="Matrix-factorization recommenders at any scale: the same answer on every executor.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,7 +50,7 @@ def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    """Take the options that go before every command; `PlainGroup` and `_version` act on them."""
+    """Take the options that go before every command; `PlainCommand` and `_version` act on them."""
 
 
 for _command in (
@@ -72,9 +72,9 @@ for _command in (
     executors.executors,
     doctor.doctor,
 ):
-    app.command()(_command)
+    app.command(cls=PlainCommand)(_command)
 
 
 def run() -> None:
     """Run the command line: the console entry point."""
-    app()
+    run_until_sigterm(app)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+
+from recscale_dask.cli.signals import sigterm_kept
 
 if TYPE_CHECKING:
     from recscale_dask.data.interactions import Interactions
@@ -87,8 +89,19 @@ HowOption: TypeAlias = Annotated[
     str, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
 ]
 Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
+RankingMetrics: TypeAlias = Annotated[
+    str, typer.Option("--metrics", help="Ranking metrics with commas; the first decides.")
+]
+TestUsers: TypeAlias = Annotated[
+    int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
+]
+ReportPage: TypeAlias = Annotated[
+    str | None, typer.Option("--report", metavar="REPORT.html", help="Write a page with curves: a file, or a URL.")
+]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Model: TypeAlias = Annotated[str, typer.Argument(metavar="MODEL", help="Folder that `recscale fit --out` wrote.")]
+Model: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Folder, or URL, that `recscale fit --out` wrote.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,11 @@ class Input:
         data = self.data(source)
         if isinstance(data, Interactions):
             return UserItemMatrix.from_interactions(data, duplicates=duplicates)
+        if duplicates != "sum":
+            raise typer.BadParameter(
+                f"{source} is a store, where repeated pairs were combined when it was made: see `recscale ingest`",
+                param_hint="--duplicates",
+            )
         return data
 
     def data(self, source: str) -> UserItemMatrix | Interactions:
@@ -180,7 +198,9 @@ def opened_executor(name: str | None, options: Sequence[str] | None) -> Iterator
         return
     from recscale_dask.api.executors import open_executor
 
-    with open_executor(name, **arguments) as executor:
+    with ExitStack() as stack:
+        with sigterm_kept():
+            executor = stack.enter_context(open_executor(name, **arguments))
         yield executor
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from recscale_dask.cli.wording import in_options
+from recscale_dask.errors import MemoryLimitError
 
 if TYPE_CHECKING:
     from recscale_dask.api.job_plan import JobPlan
@@ -55,14 +55,13 @@ def print_json(answer: Mapping[str, Any]) -> None:
 
 
 def print_plan(plan: Plan | JobPlan, *, as_json: bool) -> None:
-    """Print a plan; exit with 1 and one sentence if it does not fit."""
+    """Print a plan; raise a MemoryLimitError if it does not fit."""
     if as_json:
         print_json(plan.as_dict())
     else:
         typer.echo(str(plan))
     if not plan.fits:
-        typer.echo(f"error: {in_options(plan.verdict)}", err=True)
-        raise typer.Exit(1)
+        raise MemoryLimitError(plan.verdict)
 
 
 def peak_rss_bytes() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from recscale_dask.outputs import check_file
 
 def report(
     model: options.Model,
-    out: Annotated[Path, typer.Option("--out", metavar="REPORT.html", help="The page: one file.")],
+    out: Annotated[str, typer.Option("--out", metavar="REPORT.html", help="The page: one file, or a URL.")],
     test: Annotated[str | None, typer.Option("--test", metavar="FILE", help="Held-out interactions.")] = None,
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas, as for `recscale evaluate`.")
@@ -42,6 +41,6 @@ def report(
             rows = options.Input(user, item, value, time, format).or_as_in_training(loaded, test).read(test)
         write_report(loaded, out, rows, metrics=options.names(metrics), k=k, overwrite=overwrite, executor=opened)
     if as_json:
-        print_json({"out": str(out)})
+        print_json({"out": out})
     else:
         typer.echo(f"{out}: open it in a browser.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
 from recscale_dask.outputs import check_file
+from recscale_dask.remote import is_url
 
 
 class How(StrEnum):
@@ -34,8 +35,8 @@ class By(StrEnum):
 
 def split(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A data file, folder, glob or URL.")],
-    out_train: Annotated[Path, typer.Option("--out-train", metavar="FILE", help=".csv, .tsv, .parquet or .arrow.")],
-    out_test: Annotated[Path, typer.Option("--out-test", metavar="FILE", help="The held-out rows.")],
+    out_train: Annotated[str, typer.Option("--out-train", metavar="FILE", help=".csv, .tsv, .parquet or .arrow.")],
+    out_test: Annotated[str, typer.Option("--out-test", metavar="FILE", help="The held-out rows.")],
     how: Annotated[
         How, typer.Option("--how", help="Random rows, the latest, the last or a share of each user, or users whole.")
     ] = How.random,
@@ -49,7 +50,7 @@ def split(
         str | None, typer.Option("--users", help="How many users, or which share, held-out-users holds out: 1000, 0.1.")
     ] = None,
     out_fold_in: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--out-fold-in", metavar="FILE", help="Rows of held-out users that are not tested on."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of what is random.")] = 0,
@@ -69,7 +70,7 @@ def split(
         raise typer.BadParameter("it goes with --how held-out-users, and that with it", param_hint="--out-fold-in")
     n_users = None if users is None else _number(users)
     outs = {"train": out_train, **({} if out_fold_in is None else {"fold_in": out_fold_in}), "test": out_test}
-    if len({path.absolute() for path in outs.values()}) < len(outs):
+    if len({path if is_url(path) else os.path.abspath(path) for path in outs.values()}) < len(outs):
         raise typer.BadParameter("the files must differ", param_hint="--out-test")
     for path in outs.values():
         check_file(path, overwrite=overwrite)
@@ -90,7 +91,7 @@ def split(
     for name, rows in written.items():
         write_interactions(rows, outs[name], overwrite=overwrite)
     if as_json:
-        print_json({name: {"out": str(outs[name]), "rows": len(rows)} for name, rows in written.items()})
+        print_json({name: {"out": outs[name], "rows": len(rows)} for name, rows in written.items()})
         return
     uses = {"train": "to fit on", "fold_in": "to fold in", "test": "to judge by"}
     typer.echo(" ".join(f"{outs[name]}: {len(rows):,} rows {uses[name]}." for name, rows in written.items()))

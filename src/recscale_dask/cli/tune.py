@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,27 +18,21 @@ if TYPE_CHECKING:
 def tune(
     source: options.Source,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="MODEL", help="Folder for the model of the best options.")
+        str | None, typer.Option("--out", metavar="MODEL", help="Folder, or URL, for the model of the best options.")
     ] = None,
     test: options.TestFile = None,
     solvers: Annotated[
         str, typer.Option("--solver", help="One or more with commas; of several one is chosen.")
     ] = "svd",
     trials: Annotated[int, typer.Option("--trials", help="How many in all, those in --study among them.")] = 30,
-    metrics: Annotated[
-        str, typer.Option("--metrics", help="Names with commas; the first decides.")
-    ] = "ndcg@20,recall@20",
-    n_users: Annotated[
-        int, typer.Option("--test-users", help="Most users to judge by, drawn at random; 0 is all.")
-    ] = 10_000,
+    metrics: options.RankingMetrics = "ndcg@20,recall@20",
+    n_users: options.TestUsers = 10_000,
     how: options.HowOption = "random",
     fraction: options.Fraction = 0.1,
     study: Annotated[
-        Path | None, typer.Option("--study", metavar="FILE", help="Keep the study here, and go on from it.")
+        str | None, typer.Option("--study", metavar="FILE", help="Keep the study here, and go on from it.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="REPORT.html", help="Write a page about the trials.")
-    ] = None,
+    report: options.ReportPage = None,
     seed: options.Seed = 0,
     settings: Annotated[
         list[str] | None,

@@ -164,10 +164,10 @@ class UserItemMatrix:
         Parameters
         ----------
         store : path or URL
-            To a URL all files are copied from a temporary folder of this machine, the manifest last. That one writer is
-            at work there at a time is the caller's to see to.
+            To a URL all files are copied from a temporary folder of this machine, under new names, and then the
+            manifest that names them. That one writer is at work there at a time is the caller's to see to.
         overwrite : bool
-            Whether a store that is there is replaced; at a URL, it is gone before the new one is whole.
+            Whether a store that is there is replaced, at once, when the new one is whole.
 
         Raises
         ------

@@ -69,15 +69,7 @@ def read_store(path: str | os.PathLike[str]) -> StoredMatrix:
     if not is_url(place):
         place = str(Path(place).absolute())
     place = place.rstrip("/")
-    manifest = STORE.read(place)
-    while True:
-        try:
-            return _stored_matrix(place, manifest)
-        except StoreError:
-            newer = STORE.read(place)
-            if newer == manifest:
-                raise
-            manifest = newer  # it was replaced meanwhile, and files of the old one with it
+    return STORE.read_with(place, lambda manifest: _stored_matrix(place, manifest))
 
 
 def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
@@ -85,7 +77,7 @@ def _stored_matrix(place: str, manifest: dict[str, Any]) -> StoredMatrix:
         vocabularies = []
         for name, file in vocabulary_files(manifest).items():
             entry = manifest["vocabularies"][name]
-            path = local_copy(f"{place}/{file}", entry["sha256"], StoreError) if is_url(place) else Path(place, file)
+            path = local_copy(place, file, entry["sha256"], StoreError) if is_url(place) else Path(place, file)
             STORE.check_file(path, entry, verify=True)
             vocabularies.append(read_vocabulary(path))
         users, items = vocabularies

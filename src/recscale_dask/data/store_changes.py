@@ -197,7 +197,6 @@ def _sweep(store: Path) -> None:
     kept = {"/".join(file.split("/")[:2]) for file in files}
     changes = [each for kind in (_DELTAS, _COMPACTED) for each in (store / kind).glob("*")]
     leftovers = [each for each in changes if f"{each.parent.name}/{each.name}" not in kept]
-    leftovers += store.glob(f".{MANIFEST}.*.writing")
     if not any(file.startswith(f"{BLOCKS}/") for file in files):
         leftovers += [store / BLOCKS, *(store / file for file in VOCABULARIES.values())]
     for each in leftovers:

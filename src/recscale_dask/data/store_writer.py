@@ -56,8 +56,9 @@ def write_store(
     OutputError
         If there is something at `path`, or it cannot be written.
     """
-    with written_folder(STORE, path, overwrite=overwrite) as folder:
-        STORE.write(folder, write_base(folder, "", blocks, users, items))
+    with written_folder(STORE, path, overwrite=overwrite) as new:
+        fields = write_base(new.files, new.prefix, blocks, users, items)
+        STORE.write(new.path, fields)
 
 
 def write_base(

@@ -58,8 +58,7 @@ class StoredBlock:
         StoreError
             If the file is not there, or does not hold the block.
         """
-        remote = is_url(self.place)
-        path = local_copy(self.place, self.digest, StoreError) if remote else Path(self.place)
+        path = self._copy() if is_url(self.place) else Path(self.place)
         try:
             table = read_arrow(path)
             items, values = (table.column(name).combine_chunks() for name in ("items", "values"))
@@ -75,6 +74,18 @@ class StoredBlock:
                 f"{self.n_stored}: it is not the file that the manifest tells of. Ingest the data again."
             )
         return Block(self.index, self.start, offsets.astype(np.int64), indices, numbers, self.n_columns)
+
+    def _copy(self) -> Path:
+        folder, _, name = self.place.rpartition("/")
+        try:
+            return local_copy(folder, name, self.digest, StoreError)
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise StoreError(
+                f"{self.place} is not there any more: the store was replaced or deleted after this matrix of it was "
+                "opened. Open it again."
+            ) from error
 
     def _missing(self) -> StoreError:
         """Return the error of a file that is not there: no folder of the store here, or another store in it by now."""

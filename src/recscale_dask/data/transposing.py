@@ -49,8 +49,6 @@ def stored_transpose(matrix: UserItemMatrix, store: Path) -> Path:
         target.parent.mkdir(exist_ok=True)
         with store_lock(target, wait=True):
             if not STORE.is_at(target):  # nobody else has made it meanwhile
-                for leftover in target.parent.glob(f".{target.name}.*.writing"):
-                    shutil.rmtree(leftover)
                 _write(matrix, store, target)
     except (OSError, OutputError) as error:
         raise OutputError(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, Security, worker_client
@@ -31,6 +28,7 @@ from recscale_dask.execution.dask_versions import check_versions
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.portable import dump_bytes
+from recscale_dask.temporary import TemporaryFolder
 from recscale_dask.types import Combine, Task
 
 _FEW_WORKERS = 8
@@ -159,8 +157,7 @@ class DaskExecutor(Executor):
         return self._start_cluster()
 
     def _start_cluster(self) -> Client:
-        folder = Path(tempfile.mkdtemp(prefix="recscale-dask-"))
-        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = self._undo.enter_context(TemporaryFolder()).path
         threads = self._sizes[1] or 1
         n_workers = self._sizes[0] or max(1, cpu_count() // threads)
         cluster = start_cluster(n_workers, threads, folder, self._security)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,7 +51,8 @@ class Exchange:
     """
 
     def __init__(self, expected_bytes: int = 0) -> None:
-        self.folder: Path = make_exchange_folder(expected_bytes)
+        self._temporary = make_exchange_folder(expected_bytes)
+        self.folder: Path = self._temporary.path
         # On a disk of several machines, others would not notice that a file was written again.
         self._n_kept = _KEPT_FILES if in_shared_memory(self.folder) else 0
         # Without a lock: files are given back by finalizers, which run anywhere.
@@ -83,7 +83,7 @@ class Exchange:
         self._n_kept = 0
         self._free.clear()
         forget(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.close()
 
     def _lend(self, value: Any) -> FileRecipe:
         while True:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
-_SHARED_MEMORY = Path("/dev/shm")
+from recscale_dask.temporary import SHARED_MEMORY, TemporaryFolder
 
 
 def cpu_count() -> int:
@@ -17,19 +16,19 @@ def cpu_count() -> int:
     return os.cpu_count() or 1
 
 
-def make_exchange_folder(expected_bytes: int = 0) -> Path:
+def make_exchange_folder(expected_bytes: int = 0) -> TemporaryFolder:
     """Make a temporary folder for arrays that processes of this machine share.
 
     In shared memory where that has room for eight times `expected_bytes` and at least 1 GiB;
-    on disk otherwise. The caller deletes it.
+    on disk otherwise. The caller closes it.
     """
     wanted = max(8 * expected_bytes, 1 << 30)
     parent = None
-    if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
-        parent = _SHARED_MEMORY if shutil.disk_usage(_SHARED_MEMORY).free > wanted else None
-    return Path(tempfile.mkdtemp(prefix=f"recscale-{os.getpid()}-", dir=parent))
+    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
+        parent = SHARED_MEMORY if shutil.disk_usage(SHARED_MEMORY).free > wanted else None
+    return TemporaryFolder(parent)
 
 
 def in_shared_memory(folder: Path) -> bool:
     """Return whether a folder is in memory that only processes of this machine share."""
-    return folder.parent == _SHARED_MEMORY
+    return folder.parent == SHARED_MEMORY

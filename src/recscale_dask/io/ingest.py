@@ -6,16 +6,17 @@
 4. What is left after the filters is cut into the blocks of the store.
 
 So the store has the bytes of ``UserItemMatrix.from_interactions(read_interactions(...)).save(...)``, whatever the
-pieces and the memory. Between the stages rows are on disk, in a folder beside the store.
+pieces and the memory. Between the stages rows are on disk, in a folder beside the store or, if that is at a URL, in
+that for temporary files.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ from recscale_dask.io.ingest_values import combine_rows, keep_frequent
 from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.pieces import Stream
 from recscale_dask.outputs import check_folder
+from recscale_dask.remote import is_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +87,20 @@ class Ingested:
 
 
 def ingest_stream(
-    stream: Stream, target: Path, rules: Rules, *, memory_limit: int | None, overwrite: bool, observer: Observer
+    stream: Stream,
+    target: str | os.PathLike[str],
+    rules: Rules,
+    *,
+    memory_limit: int | None,
+    overwrite: bool,
+    observer: Observer,
 ) -> Ingested:
     """Write the interactions of a stream to a store.
 
     Parameters
     ----------
     stream : Stream
-    target : Path
+    target : path or URL
         Folder of the store, which appears whole or not at all.
     rules : Rules
     memory_limit : int or None
@@ -116,7 +124,7 @@ def ingest_stream(
     room = Room(memory_limit)
     check_folder(STORE, target, overwrite=overwrite)
     seconds: dict[str, float] = {}
-    with store_lock(target), working_folder(target) as folder:
+    with nullcontext() if is_url(target) else store_lock(target), working_folder(target) as folder:
         with _timed(seconds, "read"):
             rows = number_rows(stream, folder, rules.window, room, observer)
         with _timed(seconds, "group"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.errors import OutputError
-
-_SUFFIX = ".ingesting"
+from recscale_dask.remote import is_url
+from recscale_dask.temporary import TemporaryFolder
 
 
 @contextmanager
-def working_folder(target: Path) -> Iterator[Path]:
-    """Yield a folder beside `target`, on the same disk, that is deleted in the end.
+def working_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a folder that is deleted in the end: beside `target`, on the same disk; of a URL, a temporary one.
 
-    The caller holds the lock of the store, so what others left there, and half stores of theirs, is of dead processes:
-    it is deleted first.
+    What ingests that were killed left there is deleted first.
     """
-    target = target.absolute()
-    for left in _left_behind(target):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = target.with_name(f".{target.name}.{os.getpid()}{_SUFFIX}")
-    try:
+    parent = None if is_url(target) else Path(target).absolute().parent
+    with ExitStack() as stack:
         with refusing_to_write(target):
-            folder.mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            temporary = stack.enter_context(TemporaryFolder(parent))
+        yield temporary.path
 
 
 @contextmanager
-def refusing_to_write(target: Path) -> Iterator[None]:
+def refusing_to_write(target: str | os.PathLike[str]) -> Iterator[None]:
     """Make an OutputError of what a disk says that is full, say."""
     try:
         yield
@@ -61,13 +54,3 @@ def read_columns(path: Path, dtypes: Sequence[np.dtype[Any]], n: int) -> list[ND
         columns = [np.fromfile(file, dtype, n) for dtype in dtypes]
     path.unlink()
     return columns
-
-
-def _left_behind(target: Path) -> Iterator[Path]:
-    if not target.parent.is_dir():
-        return
-    prefix = f".{target.name}."
-    for each in target.parent.iterdir():
-        owner, _, suffix = each.name.removeprefix(prefix).partition(".")
-        if each.name.startswith(prefix) and owner.isdecimal() and suffix in ("ingesting", "writing"):
-            yield each

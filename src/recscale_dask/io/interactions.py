@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, OutputError, UnknownNameError
 from recscale_dask.io.frames import Column, Columns, Selection, read_frame
 from recscale_dask.io.readers import READERS, Reader, format_of
+from recscale_dask.outputs import written_file
 
 
 def read_interactions(
@@ -82,13 +82,13 @@ def read_interactions(
         raise DataError(f"{source}: {problem}") from problem
 
 
-def write_interactions(interactions: Interactions, path: str | Path, *, overwrite: bool = False) -> None:
+def write_interactions(interactions: Interactions, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write interactions with their original ids, in the columns user, item, value, time.
 
     Parameters
     ----------
     interactions : Interactions
-    path : str or Path
+    path : path or URL
         The suffix chooses the format: .csv, .tsv, .parquet, .arrow or .feather. The file appears whole, or not
         at all.
     overwrite : bool
@@ -99,20 +99,12 @@ def write_interactions(interactions: Interactions, path: str | Path, *, overwrit
     OutputError
         If the path exists, cannot be written, or has another suffix.
     """
-    target = Path(path)
-    writer = _WRITERS.get(target.suffix.lower())
+    name = Path(path).name
+    writer = _WRITERS.get(Path(name).suffix.lower())
     if writer is None:
-        raise OutputError(f"cannot tell a format from {target.name!r}; end it in {', '.join(_WRITERS)}.")
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise OutputError(f"{target} exists; remove it, or choose another name.")
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
+        raise OutputError(f"cannot tell a format from {name!r}; end it in {', '.join(_WRITERS)}.")
+    with written_file(path, overwrite=overwrite) as beside:
         writer(interactions, beside)
-        os.replace(beside, target)
-    except OSError as problem:
-        raise OutputError(f"cannot write {target}: {problem.strerror or problem}.") from problem
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def is_place(source: Any) -> bool:

@@ -25,8 +25,9 @@ from recscale_dask.model import Certificate, Factors, SeenItems
 from recscale_dask.outputs import written_folder
 from recscale_dask.remote import is_url, local_copy
 
-FORMAT = 2
-"""The newest format; models without an item operator are written in format 1, which earlier versions read too."""
+FORMAT = 3
+"""The newest format: its files may be in a folder of the model's. Models are written in the oldest that will do, which
+earlier versions read too: 1, or 2 with an item operator."""
 
 MODEL = FolderKind(
     noun="model",
@@ -61,8 +62,9 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
         arrays |= {f"{_OPERATOR}{name}": array for name, array in model.item_operator.arrays().items()}
     if model.certificate is not None:
         arrays["residuals"] = model.certificate.residuals
-    with written_folder(MODEL, path, overwrite=overwrite) as folder:
-        folder.mkdir()
+    with written_folder(MODEL, path, overwrite=overwrite) as new:
+        folder = new.files
+        folder.mkdir(parents=True)
         for name, array in arrays.items():
             _write_array(folder / f"{name}.npy", array)
         for name, vocabulary in (("users", model.users), ("items", model.items)):
@@ -78,10 +80,10 @@ def save_model(model: Factors, path: str | os.PathLike[str], *, overwrite: bool 
             "provenance": dict(model.provenance),
             "fingerprint": model.fingerprint,
             **({} if model.item_operator is None else {"item_operator": model.item_operator.settings()}),
-            "files": {each.name: file_entry(each) for each in sorted(folder.iterdir())},
+            "files": {f"{new.prefix}{each.name}": file_entry(each) for each in sorted(folder.iterdir())},
         }
-        plain = replace(MODEL, format=1)
-        (plain if model.item_operator is None else MODEL).write(folder, fields)
+        oldest = 3 if new.prefix else 1 if model.item_operator is None else 2
+        replace(MODEL, format=oldest).write(new.path, fields)
 
 
 def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Factors, *, verify: bool = True) -> Factors:
@@ -101,16 +103,21 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
     ModelFormatError
         If the folder is missing, no model, truncated, altered, or of a newer format.
     """
-    manifest = MODEL.read(path)
+    return MODEL.read_with(path, lambda manifest: _loaded(path, manifest, make, verify))
+
+
+def _loaded(
+    path: str | os.PathLike[str], manifest: dict[str, Any], make: Callable[..., Factors], verify: bool
+) -> Factors:
     folder = _copied(os.fspath(path), manifest) if is_url(path) else Path(path)
     for name, entry in manifest["files"].items():
         MODEL.check_file(folder / name, entry, verify=verify)
+    files = _files(folder, manifest)
 
     def array(name: str) -> Any:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return np.load(files[name], mmap_mode="r", allow_pickle=False)
 
     try:
-        names = [Path(name).stem for name in manifest["files"]]
         certificate = None
         if manifest["certificate"] is not None:
             tol, passes = manifest["certificate"]["tol"], manifest["certificate"]["passes"]
@@ -118,18 +125,18 @@ def load_model(path: str | os.PathLike[str], make: Callable[..., Factors] = Fact
         operator = None
         if "item_operator" in manifest:
             settings = manifest["item_operator"]
-            kept = {name.removeprefix(_OPERATOR): array(name) for name in names if name.startswith(_OPERATOR)}
+            kept = {name.removeprefix(_OPERATOR): array(name) for name in files if name.startswith(_OPERATOR)}
             operator = KINDS[settings["kind"]].from_arrays(kept, settings)
         model = make(
             array("user_factors"),
             array("item_factors"),
             array("singular_values"),
-            read_vocabulary(folder / "users.arrow"),
-            read_vocabulary(folder / "items.arrow"),
+            read_vocabulary(files["users"]),
+            read_vocabulary(files["items"]),
             SeenItems(array("seen_indptr"), array("seen_indices")),
             certificate,
             manifest["provenance"],
-            {name.removeprefix(_TRAINING): array(name) for name in names if name.startswith(_TRAINING)},
+            {name.removeprefix(_TRAINING): array(name) for name in files if name.startswith(_TRAINING)},
             operator,
         )
     except (KeyError, OSError, ValueError, pa.ArrowInvalid) as error:
@@ -170,16 +177,28 @@ class ModelFiles:
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
                 "driver read it themselves: load it from a folder that all of them see."
             )
-        if MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
+        found = MODEL.read_with(self.folder, lambda manifest: (manifest, self._mapped(manifest, names)))
+        if found[0]["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
-        return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
+        return found[1]
+
+    def _mapped(self, manifest: dict[str, Any], names: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
+        files = _files(self.folder, manifest)
+        try:
+            return tuple(np.load(files[name], mmap_mode="r", allow_pickle=False) for name in names)
+        except (KeyError, OSError, ValueError) as error:
+            raise ModelFormatError(f"{self.folder} is not a whole model: {error}. {MODEL.again}") from error
 
 
 def _copied(url: str, manifest: dict[str, Any]) -> Path:
     """Return the folder of this machine's copy of the model at a URL."""
     names = [*manifest["files"], MANIFEST]
-    copies = [local_copy(f"{url.rstrip('/')}/{name}", manifest["sha256"], ModelFormatError) for name in names]
-    return copies[-1].parent
+    return [local_copy(url.rstrip("/"), name, manifest["sha256"], ModelFormatError) for name in names][-1].parent
+
+
+def _files(folder: Path, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Return where the files of a model are, by what is in them."""
+    return {Path(name).stem: folder / name for name in manifest["files"]}
 
 
 def _write_array(path: Path, array: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,17 +13,15 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recscale_dask.errors import OutputError
-from recscale_dask.remote import is_object_store, reaching, reason_of
-
-_UNFINISHED = ".writing"  # with a dot before the name, for which readers of data sets pass over it
+from recscale_dask.remote import UNFINISHED, is_object_store, put_whole, reaching, reason_of
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A path on an fsspec file system; picklable, so that workers write to it themselves.
 
-    A file is written under another name and moved: a rename on a disk, a copy in an object store, either
-    of which shows readers the whole file or none.
+    Readers see a whole file or none: on a disk it is written under another name and renamed, and an object store
+    shows nothing of a file before it is there.
     """
 
     system: Any
@@ -91,17 +88,11 @@ class Folder:
         OSError
             If it cannot be written; there is no trace of it then.
         """
-        beside = self._inside(f".{name}.{uuid.uuid4().hex}{_UNFINISHED}")
         try:
-            with self.system.open(beside, "wb") as file:
-                file.write(content)
-            move = os.replace if self.local else self.system.mv  # fsspec's own for disks copies if it cannot rename
-            move(beside, self._inside(name))
-        except BaseException as problem:
-            with suppress(Exception):
-                self.system.rm_file(beside)
-            if isinstance(problem, OSError) or not isinstance(problem, Exception):
-                raise
+            put_whole(self.system, self._inside(name), lambda target: self.system.pipe_file(target, bytes(content)))
+        except OSError:
+            raise
+        except Exception as problem:
             raise OSError(reason_of(problem)) from problem  # what botocore and its like raises
 
     @contextmanager
@@ -136,4 +127,4 @@ class Folder:
 
 
 def _is_unfinished(name: str) -> bool:
-    return name.startswith(".") and name.endswith(_UNFINISHED)
+    return name.startswith(".") and name.endswith(UNFINISHED)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from recscale_dask.atomic import written_beside
 from recscale_dask.errors import CheckpointError, OptionError, OutputError, RecscaleError
 from recscale_dask.manifest import FolderKind, file_entry
+from recscale_dask.outputs import on_a_disk
+from recscale_dask.temporary import HIDDEN
 
 CHECKPOINT = FolderKind(
     noun="checkpoint",
@@ -67,11 +69,11 @@ class Checkpoints:
     OptionError
         If there are states, and `resume` is false.
     OutputError
-        If the folder cannot be made, or holds other things.
+        If the folder is at a URL, cannot be made, or holds other things.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, resume: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = on_a_disk(folder, "checkpoints")
         self._identity: Mapping[str, Any] = {}
         self._previous: Path | None = None
         self._entries: dict[str, Any] = {}
@@ -167,9 +169,10 @@ class Checkpoints:
         return sorted(each for each in self.folder.iterdir() if _NAME.match(each.name))
 
     def _remove_unfinished(self) -> None:
-        """Delete what a killed process left half-written, and what it was about to replace."""
-        for each in self.folder.glob(".state-*"):
-            shutil.rmtree(each)
+        """Delete what a killed process left half-written, on whatever machine, or was about to replace."""
+        for pattern in (f"{HIDDEN}*", ".state-*"):
+            for each in self.folder.glob(pattern):
+                shutil.rmtree(each)
 
     def _refuse_another(self, folder: Path, found: Mapping[str, Any]) -> None:
         wanted = self._identity

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-_SHARED_MEMORY = Path("/dev/shm")
+from recscale_dask.temporary import SHARED_MEMORY
 
 
 def leftovers() -> set[str]:
@@ -43,11 +43,11 @@ def folders() -> Iterator[Path]:
     """Yield what is in the temporary folder, and what of this process is in shared memory.
 
     The kit gives each test class a temporary folder of its own. In shared memory others are at work too;
-    `recscale_dask.execution.machine.make_exchange_folder` puts the process id into its names.
+    `recscale_dask.temporary` puts the process id into its names.
     """
     yield from Path(tempfile.gettempdir()).iterdir()
-    if _SHARED_MEMORY.is_dir():
-        yield from _SHARED_MEMORY.glob(f"recscale-{os.getpid()}-*")
+    if SHARED_MEMORY.is_dir():
+        yield from SHARED_MEMORY.glob(f"recscale-{os.getpid()}-*")
 
 
 @contextmanager
