@@ -19,7 +19,7 @@ MATRIX = np.random.default_rng(0).random((12, 9))
 
 def test_the_log_is_a_plugin_and_the_bar_has_hooks_as_its_methods():
     hooks = {name for name in vars(Hooks) if name.startswith("recscale_")}
-    assert ("recscale_dask log", run_log.recscale_solver_step) in plugin_manager().observers("recscale_solver_step")
+    assert "recscale_dask log" in [plugin for plugin, _ in plugin_manager().observers("recscale_solver_step")]
     for observer in (progress.ProgressBar, run_log):
         names = {name for name in vars(observer) if name.startswith("recscale_")}
         assert names
