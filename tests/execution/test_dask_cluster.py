@@ -194,6 +194,24 @@ def test_a_pass_has_at_most_three_tasks_a_block_and_small_graphs(scheduler: str,
     assert received < 2 * BASIS.nbytes  # the sum, and not what it is of
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_graphs_of_recommendations_say_where_users_begin_and_end(
+    scheduler: str, counting_proxy: Any, tmp_path: Path, saved: bool
+) -> None:
+    model = rs.factorize(matrix_of(50_000, 30), rank=2, executor="serial")
+    if saved:
+        model.save(tmp_path / "model")
+        model = rs.load_model(tmp_path / "model")
+    proxy = counting_proxy(scheduler)
+    with DaskExecutor(proxy.address, shared_files=True) as executor:
+        sent = proxy.sent
+        found = model.recommend(k=2, executor=executor, progress=False)
+        model.recommend_to(tmp_path / "recs", k=2, executor=executor, progress=False)
+        sent = proxy.sent - sent
+    assert found.equals(model.recommend(k=2, executor="serial"))
+    assert sent < 50_000  # all graphs of both: codes alone would be 200,000 each
+
+
 def test_stored_blocks_are_read_by_workers_and_never_pass_the_driver(
     scheduler: str, counting_proxy: Any, tmp_path: Path
 ) -> None:

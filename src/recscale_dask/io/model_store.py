@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
 from recscale_dask.data.blocked_array import parts_of
+from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import ModelFormatError
 from recscale_dask.item_operators.kinds import KINDS
 from recscale_dask.manifest import MANIFEST, FolderKind, file_entry
@@ -165,6 +166,15 @@ class ModelFiles:
         ModelFormatError
             If the files are not there, or no longer those that were loaded.
         """
+        self._check()
+        return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
+
+    def users(self) -> Vocabulary:
+        """Return the users of the model, memory-mapped; raises what `arrays` does."""
+        self._check()
+        return read_vocabulary(self.folder / "users.arrow")
+
+    def _check(self) -> None:
         if not self.folder.exists():
             raise ModelFormatError(
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
@@ -172,7 +182,6 @@ class ModelFiles:
             )
         if MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
-        return tuple(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names)
 
 
 def _copied(url: str, manifest: dict[str, Any]) -> Path:
