@@ -201,7 +201,8 @@ def _cells(job: str, traffic: Traffic) -> tuple[str, ...]:
 def _graph_rows(report: Report, case: str, traffic: Traffic) -> None:
     row = Row(case=case, ours=None, peer=None, target=TASKS, at_most=True, absolute=True, unit="tasks")
     report.row(replace(row, case=f"{case}, a block and pass", ours=traffic.tasks_per_block))
-    report.row(replace(row, case=f"{case}, graphs of a pass", ours=traffic.graph_bytes / 1e6, target=GRAPHS_MB, unit="MB"))
+    graphs = replace(row, case=f"{case}, graphs of a pass", ours=traffic.graph_bytes / 1e6, target=GRAPHS_MB, unit="MB")
+    report.row(graphs)
 
 
 def main() -> None:
