@@ -115,14 +115,14 @@ class DaskExecutor(Executor):
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[DaskBroadcast] = weakref.WeakSet()
         self._known: set[str] = set()  # workers that were looked at
-        self._counted: tuple[float, dict[str, int]] = (0.0, {})  # when, and the threads of each worker
+        self._threads = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
     # -- opening and closing ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start or reach the cluster, and look whether its workers can serve."""
-        self._counted = 0.0, {}
+        self._threads = 0.0, 1
         client = self._connect()
         if not has_worker(client, self._timeout):
             raise ExecutorUnavailable(
@@ -188,7 +188,11 @@ class DaskExecutor(Executor):
     @property
     def parallelism(self) -> int:
         """Threads of all workers; at least 1, for right after a worker died there may be none."""
-        return max(1, sum(self._lately().values()))
+        counted, threads = self._threads
+        if time.monotonic() - counted > _POLL:
+            threads = max(1, sum(self._workers().values()))
+            self._threads = time.monotonic(), threads
+        return threads
 
     def broadcast(self, value: Any) -> Broadcast:
         """Write the value to a file that every worker maps, or keep it for the workers to fetch."""
@@ -232,11 +236,9 @@ class DaskExecutor(Executor):
             work = dump_bytes(combine)
             level: list[Future] = []
             jobs = list(jobs)
-            # Dask would move all jobs to the worker that has the constant, rather than the constant. As each job goes
-            # where it went in the last pass, its blocks are there.
-            threads = [address for address, count in sorted(self._lately().items()) for _ in range(count)]
-            for number, job in enumerate(jobs):
-                future = call.submit(job, threads[number * len(threads) // len(jobs)] if threads else None)
+            call.spread(len(jobs))
+            for job in jobs:
+                future = call.submit(job)
                 if isinstance(future, Outcome):
                     return future
                 level.append(future)
@@ -263,14 +265,6 @@ class DaskExecutor(Executor):
         if self._link is None:
             raise self.not_open()
         return self._link
-
-    def _lately(self) -> dict[str, int]:
-        """Return the workers with their threads, as they were a short time ago."""
-        counted, workers = self._counted
-        if time.monotonic() - counted > _POLL:
-            workers = self._workers()
-            self._counted = time.monotonic(), workers
-        return workers
 
     def _workers(self) -> dict[str, int]:
         """Return the workers with their threads, once those that joined were looked at."""

@@ -47,8 +47,16 @@ class Call:
         except Exception as error:
             self._error = error
 
-    def submit(self, job: Job, worker: str | None = None) -> Future | Outcome:
-        """Return the future of a job, at a worker if that is given and there, or the outcome that says why not."""
+    def spread(self, n_jobs: int) -> None:
+        """Copy the constants to as many workers as there are jobs, if they are data on workers.
+
+        Dask would rather have all jobs wait for the worker that has the constants.
+        """
+        if n_jobs > 1 and self._constants:
+            self._link.copy([constant.future for constant in self._constants], n_jobs)
+
+    def submit(self, job: Job) -> Future | Outcome:
+        """Return the future of a job, or the outcome that says why it cannot be sent."""
         if self._error is not None:
             return unportable(job.index, self._error)
         try:
@@ -58,20 +66,19 @@ class Call:
         # Futures are asked for at each job, so that what was lost with a worker is sent again.
         places = [self._work, self._place(data), *self._constants, *handles]
         held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
-        return self.send(_run, job.index, len(self._constants), *held, worker=worker)
+        return self.send(_run, job.index, len(self._constants), *held)
 
     def _place(self, data: bytes) -> bytes | DaskBroadcast:
         return DaskBroadcast(self._link, data) if len(data) > _BIG else data
 
-    def send(self, function: Any, *arguments: Any, worker: str | None = None) -> Future:
+    def send(self, function: Any, *arguments: Any) -> Future:
         """Return the future of a function on a worker, which gets a blank first; its end sets `wake`."""
         self._count += 1
         key = f"{self._name}-{self._count}"
         blank = None if self._exchange is None else self._exchange.blank()
         if blank is not None:
             self._blanks[key] = blank
-        where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
-        future = self._link.client.submit(function, blank, *arguments, key=key, pure=False, **where)
+        future = self._link.client.submit(function, blank, *arguments, key=key, pure=False)
         future.add_done_callback(lambda _: self.wake.set())
         self._futures.add(future)
         return future

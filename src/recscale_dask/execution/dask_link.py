@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from distributed import Client, Future, Worker
@@ -57,6 +58,12 @@ class Link:
         except OSError as error:
             raise WorkerLost(f"a constant could not be sent: {type(error).__name__}: {error}") from error
         return future
+
+    def copy(self, data: list[Future], n_workers: int) -> None:
+        """Copy data from worker to worker until so many have it, or all of them."""
+        # Workers may be gone by now, or about to go. The tasks will tell; they take the data from whoever has it.
+        with suppress(Exception):
+            self.client.replicate(data, n_workers)
 
     def fetch(self, future: Future) -> Any:
         """Return the result of a future that is finished; raises what ``future.result`` does."""
