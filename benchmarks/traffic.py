@@ -63,13 +63,8 @@ class Traffic:
 
     @property
     def graph_bytes(self) -> int:
-        """The most bytes of graphs in a pass."""
+        """The most bytes of graphs in a pass, all of it together."""
         return max(each.graph_bytes for each in self.passes)
-
-    @property
-    def bytes_per_graph(self) -> float:
-        """The mean bytes of a graph in the pass where that is most; our executor makes each task a graph."""
-        return max(each.graph_bytes / max(1, each.n_tasks) for each in self.passes)
 
     def facts(self) -> dict[str, Any]:
         """Return it for JSON."""

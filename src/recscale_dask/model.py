@@ -117,6 +117,9 @@ class StoredModel(Protocol):
             If the files are not there, or no longer those that were loaded.
         """
 
+    def users(self) -> Vocabulary:
+        """Return the users of the model, memory-mapped; raises what `arrays` does."""
+
 
 def stored_values(blocks: Sequence[Recipe[Block]], seen: SeenItems) -> NDArray[Any]:
     """Return the values of a matrix, given its row blocks and their structure; one if they are all equal.

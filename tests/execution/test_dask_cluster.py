@@ -127,9 +127,7 @@ def test_adaptive_cluster_starts_workers_for_a_fit() -> None:
         LocalCluster(n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        cluster.adapt(
-            minimum=0, maximum=2, interval="100ms", wait_count=20
-        )  # gone after 2 s without work; Dask waits for 3
+        cluster.adapt(minimum=0, maximum=2, interval="200ms")  # gone after 0.6 s without work; Dask's default is 3 s
         with DaskExecutor(client=client, timeout=60) as executor:
             assert fingerprint(matrix, executor) == fingerprint(matrix)
             deadline = time.monotonic() + 30
@@ -192,6 +190,24 @@ def test_a_pass_has_at_most_three_tasks_a_block_and_small_graphs(scheduler: str,
     assert sum(both) - sum(counts) == 10
     assert sent < 1 << 20  # all graphs of the pass
     assert received < 2 * BASIS.nbytes  # the sum, and not what it is of
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_graphs_of_recommendations_say_where_users_begin_and_end(
+    scheduler: str, counting_proxy: Any, tmp_path: Path, saved: bool
+) -> None:
+    model = rs.factorize(matrix_of(50_000, 30), rank=2, executor="serial")
+    if saved:
+        model.save(tmp_path / "model")
+        model = rs.load_model(tmp_path / "model")
+    proxy = counting_proxy(scheduler)
+    with DaskExecutor(proxy.address, shared_files=True) as executor:
+        sent = proxy.sent
+        found = model.recommend(k=2, executor=executor, progress=False)
+        model.recommend_to(tmp_path / "recs", k=2, executor=executor, progress=False)
+        sent = proxy.sent - sent
+    assert found.equals(model.recommend(k=2, executor="serial"))
+    assert sent < 50_000  # all graphs of both: codes alone would be 200,000 each
 
 
 def test_stored_blocks_are_read_by_workers_and_never_pass_the_driver(

@@ -39,9 +39,8 @@ def brute_force(users, items, k, excluded=None, allowed=None, min_score=-np.inf)
 
 
 def ask(users, items, k, excluded=None, allowed=None, min_score=-np.inf):
-    rows = np.arange(len(users), dtype=np.int32)
     lists = [None if each is None else lists_of(each) for each in (excluded, allowed)]
-    return top_k(TopKQuery(rows, users, k, *lists, min_score), candidates=items)
+    return top_k(TopKQuery(users, k, *lists, min_score), candidates=items)
 
 
 def ours(*query, **filters):

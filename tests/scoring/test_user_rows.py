@@ -60,6 +60,23 @@ def test_seen_items_stay_where_they_are_if_nobody_needs_them(model, stored, proc
             assert load(rows_of(slice(3, 9))).seen is None
 
 
+def test_ids_are_those_of_the_users_wherever_they_come_from(model, stored, processes, monkeypatch):
+    users, part = USERS["any"], slice(70, 140)
+    for most in (0, 1 << 30):
+        monkeypatch.setattr(user_rows, "_MOST_PLACED", most)
+        for each in (model, stored):
+            for executor in (SerialExecutor(), processes):
+                with placed_rows(each, users, executor, with_seen=False, with_ids=True) as rows_of:
+                    assert load(rows_of(part)).ids == model.users.take(users[part])
+
+
+@pytest.mark.parametrize("users", ["all", "a range"])
+def test_job_of_users_that_follow_one_another_says_where_they_begin_and_end(model, stored, processes, users):
+    for each in (model, stored):
+        with placed_rows(each, USERS[users], processes, with_seen=True, with_ids=True) as rows_of:
+            assert len(dump_bytes(rows_of(slice(0, 240)))) < 700
+
+
 def test_job_of_a_stored_model_is_codes_and_a_path(stored, processes):
     with placed_rows(stored, USERS["any"], processes, with_seen=True) as rows_of:
         assert len(dump_bytes(rows_of(slice(0, 200)))) < 200 * 4 + 1000
@@ -71,8 +88,7 @@ def test_rows_that_were_placed_are_sent_once_and_released(model, processes, monk
     monkeypatch.setattr(processes, "broadcast", lambda value: placed.append(broadcast(value)) or placed[-1])
     released = []
     with placed_rows(model, USERS["all"], processes, with_seen=True) as rows_of:
-        assert len(dump_bytes(rows_of(slice(0, 200)))) < 200 * 4 + 1000
-        rows_of(slice(200, 300))
+        rows_of(slice(0, 200)), rows_of(slice(200, 300))
         [handle] = placed
         monkeypatch.setattr(handle, "release", lambda: released.append(handle))
     assert released == [handle]

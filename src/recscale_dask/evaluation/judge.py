@@ -84,7 +84,7 @@ def judge(
     """
     wanted = RecommendRequest(test.users, None, max(each.k for each in metrics)).of(model)
     with placed_rows(model, wanted.users, executor, with_seen=True) as rows_of:
-        jobs = _jobs(test, wanted.batch_users, batches(wanted, rows_of))
+        jobs = _jobs(test, wanted, batches(wanted, rows_of))
         shared = {**constants(model, wanted), "metrics": tuple(metrics), "training": training}
         parts = list(
             map_blocks(executor, judge_batch, jobs, shared, total=wanted.n_batches, label="evaluate", observer=observer)
@@ -96,10 +96,11 @@ def judge(
     )
 
 
-def _jobs(test: HeldOut, height: int, each: Iterator[Batch]) -> Iterator[JudgedBatch]:
+def _jobs(test: HeldOut, wanted: RecommendRequest, each: Iterator[Batch]) -> Iterator[JudgedBatch]:
+    positions = np.arange(len(wanted.users), dtype=np.int32)
     for number, batch in enumerate(each):
-        part = np.arange(number * height, number * height + len(batch.users), dtype=np.int32)
-        yield JudgedBatch(batch, test.relevant.rows(part), test.n_relevant[part])
+        part = wanted.part(number)
+        yield JudgedBatch(batch, test.relevant.rows(positions[part]), test.n_relevant[part])
 
 
 def judge_batch(
@@ -122,10 +123,10 @@ def judge_batch(
 
 
 def _lists(best: TopK, job: JudgedBatch, rules: Rules, training: Training) -> Lists:
-    owners = np.repeat(np.arange(len(best.rows)), best.counts)
+    owners = np.repeat(np.arange(len(best.counts)), best.counts)
     found = owners * rules.n_items + best.candidates
-    asked = np.repeat(np.arange(len(best.rows)), np.diff(job.relevant.indptr)) * rules.n_items + job.relevant.indices
-    items = np.full((len(best.rows), rules.k), -1, np.int32)
+    asked = np.repeat(np.arange(len(best.counts)), np.diff(job.relevant.indptr)) * rules.n_items + job.relevant.indices
+    items = np.full((len(best.counts), rules.k), -1, np.int32)
     hits = np.zeros(items.shape, np.bool_)
     ranks = best.ranks() - 1
     items[owners, ranks] = best.candidates

@@ -14,15 +14,16 @@ from distributed import Client, Future, Security, worker_client
 
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
-from recscale_dask.execution.dask_call import Call, DaskBroadcast, check_pickles, combine_outcomes
+from recscale_dask.execution.dask_call import Call, check_pickles, combine_outcomes
 from recscale_dask.execution.dask_cluster import (
     connect,
     current_client,
+    has_worker,
     is_in_task,
     start_cluster,
-    wait_for_worker,
     who_sees,
 )
+from recscale_dask.execution.dask_link import DaskBroadcast, Link
 from recscale_dask.execution.dask_tls import make_security
 from recscale_dask.execution.dask_versions import check_versions
 from recscale_dask.execution.exchange import Exchange
@@ -108,7 +109,7 @@ class DaskExecutor(Executor):
         self._callers_client = client
         self._shared_files = shared_files
         self._timeout = timeout
-        self._client: Client | None = None
+        self._link: Link | None = None
         self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[DaskBroadcast] = weakref.WeakSet()
         self._known: set[str] = set()  # workers that were looked at
@@ -121,7 +122,11 @@ class DaskExecutor(Executor):
         """Start or reach the cluster, and look whether its workers can serve."""
         self._threads = 0.0, 1
         client = self._connect()
-        wait_for_worker(client, self._timeout)
+        if not has_worker(client, self._timeout):
+            raise ExecutorUnavailable(
+                f"the Dask scheduler at {client.scheduler.address} has no worker after {self._timeout:g} s. "
+                f"Start one with `dask worker {client.scheduler.address}`, or give a larger timeout."
+            )
         self._known = set(client.nthreads())
         check_versions(client)
         exchange = Exchange()
@@ -131,7 +136,9 @@ class DaskExecutor(Executor):
             self._exchange = exchange
         else:
             exchange.close()
-        self._client = client
+        link = Link(client, self._timeout)
+        link.look_at(self._known)
+        self._link = link
         # A few results in shared files are added here in less time than workers are told to.
         shared = self._exchange is not None
         self.capabilities = replace(
@@ -170,7 +177,7 @@ class DaskExecutor(Executor):
         """Free what is on the workers, and close what `start` opened."""
         for broadcast in list(self._sent):
             broadcast.release()
-        self._client = self._exchange = None
+        self._link = self._exchange = None
         self._undo.close()
 
     # -- the contract ----------------------------------------------------------------------------------
@@ -186,11 +193,11 @@ class DaskExecutor(Executor):
 
     def broadcast(self, value: Any) -> Broadcast:
         """Write the value to a file that every worker maps, or keep it for the workers to fetch."""
-        client = self._opened()
+        link = self._opened()
         if self._exchange is not None:
             return self._exchange.put(value)
         check_pickles(value)
-        broadcast = DaskBroadcast(client, value)
+        broadcast = DaskBroadcast(link, value)
         self._sent.add(broadcast)
         return broadcast
 
@@ -225,6 +232,8 @@ class DaskExecutor(Executor):
         try:
             work = dump_bytes(combine)
             level: list[Future] = []
+            jobs = list(jobs)
+            call.spread(len(jobs))
             for job in jobs:
                 future = call.submit(job)
                 if isinstance(future, Outcome):
@@ -247,20 +256,21 @@ class DaskExecutor(Executor):
     @property
     def client(self) -> Client:
         """The client of the cluster, while the executor is open."""
-        return self._opened()
+        return self._opened().client
 
-    def _opened(self) -> Client:
-        if self._client is None:
+    def _opened(self) -> Link:
+        if self._link is None:
             raise self.not_open()
-        return self._client
+        return self._link
 
     def _workers(self) -> dict[str, int]:
         """Return the workers with their threads, once those that joined were looked at."""
-        client = self._opened()
+        link = self._opened()
+        client = link.client
         try:
             if client.status == "running":
                 workers = dict(client.nthreads())
-                self._look_at(client, workers.keys() - self._known)
+                self._look_at(link, workers.keys() - self._known)
                 return workers
             reason = f"the client is {client.status}"
         except OSError as error:
@@ -269,17 +279,20 @@ class DaskExecutor(Executor):
             f"the connection to the Dask scheduler is lost ({reason}). Look at the scheduler's log, then run again."
         )
 
-    def _look_at(self, client: Client, joined: set[str]) -> None:
+    def _look_at(self, link: Link, joined: set[str]) -> None:
         if not joined:
             return
-        check_versions(client, joined)
+        check_versions(link.client, joined)
         if self._exchange is not None:
-            blind = [address for address, sees in who_sees(client, self._exchange.folder, joined).items() if not sees]
+            blind = [
+                address for address, sees in who_sees(link.client, self._exchange.folder, joined).items() if not sees
+            ]
             if blind:
                 raise ExecutorUnavailable(
                     f"a Dask worker joined that does not see the files of this machine ({blind[0]}). Open the executor "
                     "with shared_files=False: constants are then sent."
                 )
+        link.look_at(joined)
         self._known |= joined
 
     def _wait(self, futures: Collection[Future], wake: threading.Event) -> list[Future]:

@@ -1,8 +1,7 @@
 """How one task travels to the workers of a Dask cluster, and its outcomes back.
 
 Tasks travel as bytes and big constants as scattered futures beside them, so that task graphs stay
-small. Scattered data is not replicated beforehand: a worker fetches what its tasks need once, from any
-worker that has it, which also serves workers that join later.
+small.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 import cloudpickle
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import CancelledError, Future, KilledWorker
 
-from recscale_dask.errors import WorkerLost
 from recscale_dask.execution.contract import Broadcast, Job, Outcome
+from recscale_dask.execution.dask_link import DaskBroadcast, Link
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
@@ -27,56 +26,16 @@ from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 
 _BIG = 1 << 18  # bytes above this are scattered: a graph holds a task and a job, and stays below 1 MB
-_RESULT_TIMEOUT = 600.0  # seconds for a finished result to arrive; its worker counts as dead after that
-
-
-class DaskBroadcast(Broadcast):
-    """A constant as scattered data; on workers a `LocalBroadcast` takes its place.
-
-    The value stays here until `release`: scattered data is lost with the worker that holds it
-    (distributed 3149), and is then sent again.
-    """
-
-    def __init__(self, client: Client, value: Any) -> None:
-        self._client = client
-        self._value = value
-        self._future: Future | None = None
-
-    @property
-    def future(self) -> Future:
-        """The scattered data, sent at the first use and again after a loss."""
-        if self._future is None or self._future.status != "finished":
-            try:
-                # In a list, because Dask would scatter a tuple or a dict item by item.
-                [self._future] = self._client.scatter([self._value], hash=False)
-            except OSError as error:
-                raise WorkerLost(f"a constant could not be sent: {type(error).__name__}: {error}") from error
-        return self._future
-
-    def load(self) -> Any:
-        """Return the value on the driver."""
-        return self._value
-
-    def release(self) -> None:
-        """Free the value here and on the workers."""
-        if self._future is not None:
-            self._future.release()
-        self._future = self._value = None
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a DaskBroadcast travels as a constant of a task or inside a payload only")
 
 
 class Call:
     """One task with its constants, on its way to the workers."""
 
-    def __init__(
-        self, client: Client, task: Task, constants: Mapping[str, Broadcast], exchange: Exchange | None
-    ) -> None:
+    def __init__(self, link: Link, task: Task, constants: Mapping[str, Broadcast], exchange: Exchange | None) -> None:
         self._exchange = exchange
         self._blanks: dict[str, FileRecipe] = {}  # for large results, by the key of a future
         self.wake = threading.Event()
-        self._client = client
+        self._link = link
         self._name = f"recscale-{task_name(task)}-{uuid.uuid4().hex}"
         self._count = 0
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
@@ -87,6 +46,14 @@ class Call:
             self._work = self._place(data)
         except Exception as error:
             self._error = error
+
+    def spread(self, n_jobs: int) -> None:
+        """Copy the constants to as many workers as there are jobs, if they are data on workers.
+
+        Dask would rather have all jobs wait for the worker that has the constants.
+        """
+        if n_jobs > 1 and self._constants:
+            self._link.copy([constant.future for constant in self._constants], n_jobs)
 
     def submit(self, job: Job) -> Future | Outcome:
         """Return the future of a job, or the outcome that says why it cannot be sent."""
@@ -102,7 +69,7 @@ class Call:
         return self.send(_run, job.index, len(self._constants), *held)
 
     def _place(self, data: bytes) -> bytes | DaskBroadcast:
-        return DaskBroadcast(self._client, data) if len(data) > _BIG else data
+        return DaskBroadcast(self._link, data) if len(data) > _BIG else data
 
     def send(self, function: Any, *arguments: Any) -> Future:
         """Return the future of a function on a worker, which gets a blank first; its end sets `wake`."""
@@ -111,14 +78,31 @@ class Call:
         blank = None if self._exchange is None else self._exchange.blank()
         if blank is not None:
             self._blanks[key] = blank
-        future = self._client.submit(function, blank, *arguments, key=key, pure=False)
+        future = self._link.client.submit(function, blank, *arguments, key=key, pure=False)
         future.add_done_callback(lambda _: self.wake.set())
         self._futures.add(future)
         return future
 
     def answer(self, future: Future, index: int) -> Outcome:
         """Return the outcome of a future that ended."""
-        return collected(_outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
+        return collected(self._outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
+
+    def _outcome(self, future: Future, index: int) -> Outcome:
+        """Return the outcome of a future that ended, as it travelled."""
+        reason: object = future.status
+        if future.status == "finished":
+            try:
+                outcome: Outcome = self._link.fetch(future)
+                return outcome
+            except (OSError, CancelledError, KilledWorker) as error:
+                reason = error
+            except Exception as error:  # the result does not load here
+                return unportable(index, error)
+        elif future.status == "error":
+            reason = future.exception()
+            if not isinstance(reason, KilledWorker):
+                return Outcome(index, error=f"{type(reason).__name__}: {reason}")
+        return Outcome(index, error=f"a Dask worker died, or data on it was lost ({reason})", lost=True)
 
     def release(self) -> None:
         """Give up what is still to come: Dask drops tasks whose result nobody wants."""
@@ -127,24 +111,6 @@ class Call:
         for blank in self._blanks.values():
             if self._exchange is not None:
                 self._exchange.give_back(blank.path)
-
-
-def _outcome(future: Future, index: int) -> Outcome:
-    """Return the outcome of a future that ended, as it travelled."""
-    reason: object = future.status
-    if future.status == "finished":
-        try:
-            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
-            return outcome
-        except (OSError, CancelledError, KilledWorker) as error:
-            reason = error
-        except Exception as error:  # the result does not load here
-            return unportable(index, error)
-    elif future.status == "error":
-        reason = future.exception()
-        if not isinstance(reason, KilledWorker):
-            return Outcome(index, error=f"{type(reason).__name__}: {reason}")
-    return Outcome(index, error=f"a Dask worker died, or data on it was lost ({reason})", lost=True)
 
 
 def check_pickles(value: Any) -> None:

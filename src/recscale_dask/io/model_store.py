@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recscale_dask.data.arrow_file import read_vocabulary, write_arrow
 from recscale_dask.data.blocked_array import parts_of
+from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import ModelFormatError
 from recscale_dask.item_operators.kinds import KINDS
 from recscale_dask.manifest import MANIFEST, FolderKind, file_entry
@@ -37,6 +38,8 @@ MODEL = FolderKind(
     error=ModelFormatError,
 )
 """What the folder of a model is."""
+
+_Opened = TypeVar("_Opened")
 
 _OPERATOR = "operator_"  # of names of files
 _TRAINING = "training_"  # of names of files; models that were saved before there were any hold none
@@ -172,22 +175,31 @@ class ModelFiles:
         ModelFormatError
             If the files are not there, or no longer those that were loaded.
         """
+        return self._opened(
+            lambda files: tuple(np.load(files[name], mmap_mode="r", allow_pickle=False) for name in names)
+        )
+
+    def users(self) -> Vocabulary:
+        """Return the users of the model, memory-mapped; raises what `arrays` does."""
+        return self._opened(lambda files: read_vocabulary(files["users"]))
+
+    def _opened(self, opening: Callable[[dict[str, Path]], _Opened]) -> _Opened:
         if not self.folder.exists():
             raise ModelFormatError(
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
                 "driver read it themselves: load it from a folder that all of them see."
             )
-        found = MODEL.read_with(self.folder, lambda manifest: (manifest, self._mapped(manifest, names)))
-        if found[0]["sha256"] != self.manifest_sha256:
-            raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
-        return found[1]
 
-    def _mapped(self, manifest: dict[str, Any], names: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
-        files = _files(self.folder, manifest)
-        try:
-            return tuple(np.load(files[name], mmap_mode="r", allow_pickle=False) for name in names)
-        except (KeyError, OSError, ValueError) as error:
-            raise ModelFormatError(f"{self.folder} is not a whole model: {error}. {MODEL.again}") from error
+        def content(manifest: dict[str, Any]) -> tuple[str, _Opened]:
+            try:
+                return manifest["sha256"], opening(_files(self.folder, manifest))
+            except (KeyError, OSError, ValueError, pa.ArrowInvalid) as error:
+                raise ModelFormatError(f"{self.folder} is not a whole model: {error}. {MODEL.again}") from error
+
+        sha256, opened = MODEL.read_with(self.folder, content)
+        if sha256 != self.manifest_sha256:
+            raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
+        return opened
 
 
 def _copied(url: str, manifest: dict[str, Any]) -> Path:

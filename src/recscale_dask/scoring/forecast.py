@@ -131,14 +131,13 @@ def _sampled(model: Factors, wanted: RecommendRequest, shared: dict[str, object]
     if n < cores:
         return _sampled(model, wanted, shared, n) if n else _Sample(0, cores, 0.0, 0, 0)
     positions = np.linspace(0, n_users - 1, n).astype(np.int64)
-    rows = UserRows.of(model, with_seen=wanted.exclude_seen)
+    rows = UserRows.of(model, with_seen=wanted.exclude_seen, with_ids=True)
 
     def part_of(chosen: NDArray[np.int64]) -> Part:
-        codes = wanted.users[chosen]
         lists = (
             None if each is None else each.rows(chosen.astype(np.int32)) for each in (wanted.allowed, wanted.denied)
         )
-        return Part(Batch(codes, rows.take(codes), *lists), model.users.take(codes), "")
+        return Part(Batch(rows.take(wanted.users[chosen]), *lists), "")
 
     def computed(part: Part) -> tuple[int, int]:
         count, content = part_file(part, **shared, item_ids=model.items.ids)  # type: ignore[arg-type]

@@ -32,15 +32,12 @@ class Batch:
 
     Attributes
     ----------
-    users : ndarray of int32, shape (n,)
-        User codes.
     rows : UserRows, or a Recipe of them
-        Their factors and seen items, or where a worker finds them.
+        What is scored of them, or where a worker finds that.
     allowed, denied : SeenItems or None
         See `RecommendRequest`.
     """
 
-    users: NDArray[np.int32]
     rows: UserRows | Recipe[UserRows]
     allowed: SeenItems | None
     denied: SeenItems | None
@@ -59,11 +56,9 @@ class Rules:
 
 def batches(wanted: RecommendRequest, rows_of: RowsOf, numbers: Iterable[int] | None = None) -> Iterator[Batch]:
     """Yield the jobs of a request, by default all; `rows_of` is that of `placed_rows`."""
-    height = wanted.batch_users
     for number in range(wanted.n_batches) if numbers is None else numbers:
-        part = slice(number * height, (number + 1) * height)
-        lists = _rows_of(wanted.allowed, part), _rows_of(wanted.denied, part)
-        yield Batch(wanted.users[part], rows_of(part), *lists)
+        part = wanted.part(number)
+        yield Batch(rows_of(part), _rows_of(wanted.allowed, part), _rows_of(wanted.denied, part))
 
 
 def _rows_of(lists: SeenItems | None, part: slice) -> SeenItems | None:
@@ -90,7 +85,7 @@ def best_of(batch: Batch, *, candidates: Candidates | RowScorer, rules: Rules) -
     """Return the recommendations of some users; candidates are item codes: a task for `map_blocks`."""
     rows: UserRows = load(batch.rows)
     excluded = merged(rows.seen if rules.exclude_seen else None, batch.denied, rules.n_items)
-    query = TopKQuery(batch.users, rows.factors, rules.k, excluded, batch.allowed, rules.min_score)
+    query = TopKQuery(rows.factors, rules.k, excluded, batch.allowed, rules.min_score)
     if isinstance(candidates, RowScorer):
         return best_in_rows(query, rows, rules.items, scorer=candidates)
     query = replace(
@@ -134,7 +129,7 @@ def to_table(best: TopK, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
     item_ids : pyarrow.Array
         Ids of all items.
     """
-    owners = np.repeat(np.arange(len(best.rows), dtype=np.int32), best.counts)
+    owners = np.repeat(np.arange(len(best.counts), dtype=np.int32), best.counts)
     return pa.table(
         {
             "user": user_ids.take(pa.array(owners)),
@@ -149,8 +144,9 @@ def tables(
     model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore
 ) -> Iterator[pa.Table]:
     """Yield the recommendations of each batch of users as a table, in order."""
-    for best in recommend_batches(model, wanted, executor, observer=observer):
-        yield to_table(best, model.users.take(best.rows), model.items.ids)
+    wanted = wanted.of(model)
+    for number, best in enumerate(recommend_batches(model, wanted, executor, observer=observer)):
+        yield to_table(best, model.users.take(wanted.users[wanted.part(number)]), model.items.ids)
 
 
 def recommend(model: Factors, wanted: RecommendRequest, executor: Executor, *, observer: Observer = ignore) -> pa.Table:

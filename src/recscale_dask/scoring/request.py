@@ -71,6 +71,10 @@ class RecommendRequest:
         """Number of jobs; one, with an empty answer, if there are no users."""
         return max(1, -(-len(self.users) // self.batch_users))
 
+    def part(self, number: int) -> slice:
+        """Return which of `users` are those of a job."""
+        return slice(number * self.batch_users, (number + 1) * self.batch_users)
+
 
 def request(
     model: Factors,

@@ -86,7 +86,7 @@ def best_in_rows(query: TopKQuery, rows: UserRows, items: NDArray[np.int32] | No
         The only item codes that may be recommended, ascending; None is all.
     scorer : RowScorer
     """
-    n, k = len(query.rows), min(query.k, scorer.n_items)
+    n, k = len(query.factors), min(query.k, scorer.n_items)
     codes, best = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     counts = np.zeros(n, np.int64)
     nothing = SeenItems(np.zeros(0, np.int64), np.zeros(0, np.int32))
@@ -111,7 +111,7 @@ def best_in_rows(query: TopKQuery, rows: UserRows, items: NDArray[np.int32] | No
             counts[part],
         )
     filled = np.arange(k) < counts[:, None]
-    return TopK(query.rows, counts, codes[filled], best[filled], n * scorer.n_items)
+    return TopK(counts, codes[filled], best[filled], n * scorer.n_items)
 
 
 def _part(lists: SeenItems, part: slice) -> SeenItems:

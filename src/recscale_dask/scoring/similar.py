@@ -26,7 +26,7 @@ def nearest(factors: NDArray[np.float32], code: int, k: int) -> TopK:
     unit = (factors / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
     itself = SeenItems(np.array([0, 1], np.int64), np.array([code], np.int32))
     with single_threaded_blas():
-        return top_k(TopKQuery(np.array([code], np.int32), unit[[code]], k, itself), candidates=unit)
+        return top_k(TopKQuery(unit[[code]], k, itself), candidates=unit)
 
 
 def nearest_user(model: Factors, code: int, k: int) -> TopK:
@@ -53,5 +53,5 @@ def nearest_by_score(model: Factors, closed_form: ClosedForm, code: int, k: int)
     with single_threaded_blas():
         factors = closed_form.fold(Block(0, 0, indptr, item, value, n_items)).user_factors
         rows = UserRows(factors, SeenItems(indptr, item), value)
-        query = TopKQuery(item, factors, whole_number(k, "k"), SeenItems(indptr, item))
+        query = TopKQuery(factors, whole_number(k, "k"), SeenItems(indptr, item))
         return best_in_rows(query, rows, None, scorer=RowScorer.of(model))

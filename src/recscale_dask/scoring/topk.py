@@ -19,8 +19,6 @@ class TopKQuery:
 
     Attributes
     ----------
-    rows : ndarray of int32, shape (n,)
-        Their codes, handed through to the answer.
     factors : ndarray of float32, shape (n, rank)
         Their factors.
     k : int
@@ -33,7 +31,6 @@ class TopKQuery:
         Candidates with a score below it are left out.
     """
 
-    rows: NDArray[np.int32]
     factors: NDArray[np.float32]
     k: int
     excluded: SeenItems | None = None
@@ -47,8 +44,6 @@ class TopK:
 
     Attributes
     ----------
-    rows : ndarray of int32, shape (n,)
-        Codes of the rows, as asked for.
     counts : ndarray of int64, shape (n,)
         How many candidates each got, at most k.
     candidates : ndarray of int32, shape (counts.sum(),)
@@ -56,10 +51,9 @@ class TopK:
     scores : ndarray of float32, shape (counts.sum(),)
         Their scores.
     scored : int
-        How many scores were computed for that; without bounds it is ``len(rows)`` times the candidates.
+        How many scores were computed for that; without bounds it is n times the candidates.
     """
 
-    rows: NDArray[np.int32]
     counts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     scores: NDArray[np.float32]
@@ -85,7 +79,7 @@ def top_k(query: TopKQuery, *, candidates: Candidates | NDArray[np.float32]) -> 
     if not isinstance(candidates, Candidates):
         candidates = prepare_candidates(candidates)
     candidates = Candidates._make(read_only(each) for each in candidates)
-    n, n_candidates = len(query.rows), len(candidates.norms)
+    n, n_candidates = len(query.factors), len(candidates.norms)
     k = min(query.k, n_candidates)
     codes = np.empty((n, k), np.int32)
     scores = np.empty((n, k), np.float32)
@@ -106,4 +100,4 @@ def top_k(query: TopKQuery, *, candidates: Candidates | NDArray[np.float32]) -> 
         rows = read_only(np.ascontiguousarray(query.factors))
         scored = int(search(rows, filters, candidates, n_slots, capacity, codes, scores, counts))
     filled = np.arange(k) < counts[:, None]
-    return TopK(query.rows, counts, codes[filled], scores[filled], scored)
+    return TopK(counts, codes[filled], scores[filled], scored)

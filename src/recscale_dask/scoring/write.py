@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
+from recscale_dask.execution.portable import load
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.model import Factors
@@ -30,7 +31,7 @@ from recscale_dask.scoring.recommend import (
 )
 from recscale_dask.scoring.request import RecommendRequest
 from recscale_dask.scoring.row_scores import RowScorer
-from recscale_dask.scoring.user_rows import placed_rows
+from recscale_dask.scoring.user_rows import UserRows, placed_rows
 
 PARQUET: dict[str, Any] = {
     "version": "2.6",
@@ -72,10 +73,9 @@ def recommend_file(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One job: a batch of users, their ids, and the name of the file."""
+    """One job: a batch of users, whose rows have their ids, and the name of the file."""
 
     batch: Batch
-    user_ids: pa.Array
     name: str
 
 
@@ -131,9 +131,9 @@ def _written(
 ) -> Generator[Receipt, None, None]:
     """Yield the receipts of parts, as the workers write them."""
     shared = {**constants(model, wanted), "item_ids": model.items.ids, "folder": data.folder}
-    with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen) as rows_of:
+    with placed_rows(model, wanted.users, executor, with_seen=wanted.exclude_seen, with_ids=True) as rows_of:
         parts = (
-            Part(batch, model.users.take(batch.users), part_name(number))
+            Part(batch, part_name(number))
             for number, batch in zip(numbers, batches(wanted, rows_of, numbers), strict=True)
         )
         yield from map_blocks(
@@ -160,7 +160,8 @@ def part_file(
     part: Part, *, candidates: Candidates | RowScorer, rules: Rules, item_ids: pa.Array
 ) -> tuple[int, pa.Buffer]:
     """Return the number of recommendations of a batch of users, and the bytes of its file."""
-    best = best_of(part.batch, candidates=candidates, rules=rules)
+    rows: UserRows = load(part.batch.rows)
+    best = best_of(replace(part.batch, rows=rows), candidates=candidates, rules=rules)
     sink = pa.BufferOutputStream()
-    pq.write_table(to_table(best, part.user_ids, item_ids), sink, **PARQUET)
+    pq.write_table(to_table(best, rows.ids, item_ids), sink, **PARQUET)
     return len(best.scores), sink.getvalue()
