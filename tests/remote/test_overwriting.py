@@ -216,3 +216,16 @@ def test_a_folder_that_was_copied_from_a_url_to_a_disk_is_a_model(old, bucket, t
     found = rs.load_model(tmp_path / "model")
     assert found.factors_sha256() == old.factors_sha256()
     np.testing.assert_array_equal(*found.stored.arrays("user_factors"), old.user_factors)  # as workers read them
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_file_systems_that_are_no_object_stores_are_written_in_the_same_way(old, new, doubled, kind, tmp_path):
+    place = tmp_path.as_uri() if kind == "file" else "memory://no-object-store"
+    for model in (old, new):
+        model.save(f"{place}/model", overwrite=True)
+        assert rs.load_model(f"{place}/model").factors_sha256() == model.factors_sha256()
+        assert_nothing_else_is_at(f"{place}/model")
+    doubled.save(f"{place}/store")
+    rs.UserItemMatrix.open(f"{place}/store").verify()
+    new.recommend_file(f"{place}/recs.parquet", k=2)
+    assert {each.partition("/")[0] for each in objects(place)} == {"model", "store", "recs.parquet"}
