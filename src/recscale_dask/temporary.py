@@ -1,7 +1,8 @@
 """Temporary folders that are deleted when their process is done with them, or by the next one if it was killed.
 
 A folder is locked as long as its process lives, however that ends; the lock is on the folder itself. A folder of
-ours whose lock is free was left behind: whoever makes the next one on this machine deletes it.
+ours whose lock is free was left behind: whoever makes the next one on this machine, until it is started again,
+deletes it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -97,9 +99,17 @@ def _delete_left_behind(place: Path, prefix: str) -> None:
                 os.close(lock)
 
 
+@cache
 def _suffix() -> str:
-    """Return what the names end in; with the machine, for not every disk of several machines tells them of locks."""
-    return f".{os.uname().nodename}.held"
+    """Return what the names end in: a disk that several machines share may not tell one of the locks of another.
+
+    Names of machines are not always different, so it is what the system has drawn at its start, where it tells that.
+    """
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        machine = os.uname().nodename
+    return f".{machine}.held"
 
 
 def _opened(folder: Path) -> int:
