@@ -73,7 +73,7 @@ class FuturesExecutor(Executor):
         pool itself says, or as many as this process may use cores.
     shared_files : bool, optional
         Whether all workers see the temporary files of this machine: constants are then mapped from one
-        copy instead of sent to each worker. By default one worker is asked.
+        copy instead of sent to each worker. By default as many are asked as run at once.
     """
 
     name = "futures"
@@ -97,7 +97,7 @@ class FuturesExecutor(Executor):
     # -- opening and closing -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the pool if it is not the caller's, and ask a worker where it is."""
+        """Make the pool if it is not the caller's, and ask its workers where they are."""
         if isinstance(self._given, Pool):
             self._pool = self._given
         else:
@@ -108,16 +108,19 @@ class FuturesExecutor(Executor):
         token, marker = exchange.folder / "token", object()
         token.write_text(exchange.folder.name)
         try:
-            found, text = self._pool.submit(look, marker, str(token)).result()
+            # All at once, so that a pool that hands tasks to whoever is idle asks the workers of other machines too.
+            asked = [self._pool.submit(look, marker, str(token)) for _ in range(self.parallelism)]
+            markers, texts = zip(*(each.result() for each in asked), strict=True)
         except Exception as error:
             raise ExecutorUnavailable(
                 f"no worker of the pool answers ({_text(error)}). Give a pool that was not shut down, whose workers "
                 "have recscale_dask in the same version."
             ) from error
-        if found is marker:  # it did not travel: tasks run in this process
+        if markers[0] is marker:  # it did not travel: tasks run in this process
             self.capabilities = Capabilities()
         else:
-            shared = text == exchange.folder.name if self._shared_files is None else self._shared_files
+            seen = all(text == exchange.folder.name for text in texts)
+            shared = seen if self._shared_files is None else self._shared_files
             self.capabilities = Capabilities(isolated=True, shared_files=shared)
 
     def stop(self) -> None:
