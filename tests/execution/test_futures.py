@@ -4,7 +4,9 @@ import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import loky
@@ -86,7 +88,7 @@ class OnTwoMachines(ThreadPoolExecutor):
     def submit(self, function: Any, /, *arguments: Any) -> Any:
         self.n_tasks += 1
         if function is look and self.n_tasks % 2 == 0:
-            arguments = (arguments[0], "/no/such/file")
+            arguments = (arguments[0], replace(arguments[1], paths=(Path("/no/such/file"),)))
         return super().submit(pickle.loads(pickle.dumps(function)), *pickle.loads(pickle.dumps(arguments)))
 
 

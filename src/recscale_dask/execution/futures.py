@@ -24,6 +24,7 @@ from recscale_dask.execution.packing import pack
 from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.execution.serial import LocalBroadcast
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.signs import signs_in
 from recscale_dask.types import Task
 
 PoolFactory: TypeAlias = Callable[..., Pool]
@@ -105,12 +106,12 @@ class FuturesExecutor(Executor):
             self._pool = self._make_pool()
         exchange = Exchange()
         self._exchange = exchange  # so that `stop` closes it whatever happens
-        token, marker = exchange.folder / "token", object()
-        token.write_text(exchange.folder.name)
+        marker = object()
         try:
-            # All at once, so that a pool that hands tasks to whoever is idle asks the workers of other machines too.
-            asked = [self._pool.submit(look, marker, str(token)) for _ in range(self.parallelism)]
-            markers, texts = zip(*(each.result() for each in asked), strict=True)
+            with signs_in(exchange.folder) as signs:
+                # All at once, so that a pool that hands tasks to whoever is idle asks those on other machines too.
+                asked = [self._pool.submit(look, marker, signs) for _ in range(self.parallelism)]
+                markers, seen = zip(*(each.result() for each in asked), strict=True)
         except Exception as error:
             raise ExecutorUnavailable(
                 f"no worker of the pool answers ({_text(error)}). Give a pool that was not shut down, whose workers "
@@ -119,8 +120,7 @@ class FuturesExecutor(Executor):
         if markers[0] is marker:  # it did not travel: tasks run in this process
             self.capabilities = Capabilities()
         else:
-            seen = all(text == exchange.folder.name for text in texts)
-            shared = seen if self._shared_files is None else self._shared_files
+            shared = all(seen) if self._shared_files is None else self._shared_files
             self.capabilities = Capabilities(isolated=True, shared_files=shared)
 
     def stop(self) -> None:

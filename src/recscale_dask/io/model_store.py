@@ -168,7 +168,8 @@ class ModelFiles:
         if not self.folder.exists():
             raise ModelFormatError(
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
-                "driver read it themselves: load it from a folder that all of them see."
+                "driver read it themselves: load it from a folder that all of them see, or open the executor with "
+                "shared_files=False."
             )
         if MODEL.read(self.folder)["sha256"] != self.manifest_sha256:
             raise ModelFormatError(f"the model at {self.folder} was replaced after it was loaded. Load it again.")
