@@ -51,6 +51,16 @@ def test_spark(tmp_path: Path) -> None:
     assert "the same bytes as here" in run("spark.py", tmp_path)
 
 
+def test_mpi(tmp_path: Path) -> None:
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    if not mpiexec.exists() and not os.environ.get("CI"):
+        pytest.skip("no MPI beside Python: pip install mpi4py mpich")
+    command = [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", ROOT / "examples" / "mpi.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "on 2 workers of MPI: the same bytes as here" in done.stdout
+
+
 def test_notebook_to_cluster(tmp_path: Path) -> None:
     told = run("notebook_to_cluster.py", tmp_path)
     assert [line[:2] for line in told.splitlines()] == ["1.", "2.", "3."]

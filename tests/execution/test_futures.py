@@ -1,20 +1,25 @@
 """The kit on pools of several kinds, and what is special to pools."""
 
 import multiprocessing
+import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import loky
 import numpy as np
 import pytest
 import scipy.sparse
+from distributed import Client, LocalCluster
 
 import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.futures import FuturesExecutor
+from recscale_dask.execution.futures_worker import look
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.testing import ExecutorContract, tasks
 from recscale_dask.testing.faults import Fault, FaultyTask
@@ -60,6 +65,37 @@ def test_pool_goes_in_where_an_executor_does() -> None:
     expected = rs.factorize(matrix, rank=3, executor="serial").factors_sha256()
     with ThreadPoolExecutor(2) as pool:
         assert rs.factorize(matrix, rank=3, executor=pool).factors_sha256() == expected
+
+
+def test_pool_of_a_dask_client() -> None:
+    matrix = rs.UserItemMatrix.from_scipy(scipy.sparse.random_array((300, 40), density=0.2, rng=0))
+    expected = rs.factorize(matrix, rank=3, executor="serial")
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        pool = client.get_executor()
+        assert rs.factorize(matrix, rank=3, executor=pool).factors_sha256() == expected.factors_sha256()
+        with FuturesExecutor(pool, n_workers=2, shared_files=False) as executor:
+            model = rs.factorize(matrix, rank=3, executor=executor)
+            recommendations = model.recommend(k=3, executor=executor)
+    assert model.factors_sha256() == expected.factors_sha256()
+    assert recommendations.equals(expected.recommend(k=3, executor="serial"))
+
+
+class OnTwoMachines(ThreadPoolExecutor):
+    """Every second task is done where the files of the driver are not, and by a copy of the task."""
+
+    n_tasks = 0
+
+    def submit(self, function: Any, /, *arguments: Any) -> Any:
+        self.n_tasks += 1
+        if function is look and self.n_tasks % 2 == 0:
+            arguments = (arguments[0], replace(arguments[1], paths=(Path("/no/such/file"),)))
+        return super().submit(pickle.loads(pickle.dumps(function)), *pickle.loads(pickle.dumps(arguments)))
+
+
+def test_one_worker_without_the_files_of_the_driver_is_enough_to_send_constants() -> None:
+    with OnTwoMachines(2) as pool, FuturesExecutor(pool) as executor:
+        assert not executor.capabilities.shared_files
+        assert list(map_blocks(executor, tasks.echo, range(5))) == list(range(5))
 
 
 def test_broken_pool_of_the_caller_is_a_lost_worker(pool: ProcessPoolExecutor) -> None:

@@ -13,6 +13,7 @@ from distributed.system import MEMORY_LIMIT
 from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.dask_tls import look_at_scheduler, nobody
 from recscale_dask.execution.main_module import without_main_module
+from recscale_dask.execution.signs import signs_in
 
 
 class QuietNanny(Nanny):  # type: ignore[misc]
@@ -128,16 +129,17 @@ def has_worker(client: Client, timeout: float) -> bool:
 
 
 def who_sees(client: Client, folder: Path, workers: Collection[str] | None = None) -> dict[str, bool]:
-    """Return which workers, by default of all, see a folder of this machine; those that died are left out.
+    """Return which workers, by default of all, see a folder of this machine, and that for temporary files.
+
+    Those that died are left out.
 
     Raises
     ------
     ExecutorUnavailable
         If a worker does not even look.
     """
-    token = folder / "token"
-    token.write_text(client.id)
-    answers = client.run(_read, token, workers=None if workers is None else list(workers), on_error="return")
+    with signs_in(folder) as signs:
+        answers = client.run(signs.seen, workers=None if workers is None else list(workers), on_error="return")
     found = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
     for address, answer in found.items():
         if isinstance(answer, BaseException):
@@ -145,12 +147,4 @@ def who_sees(client: Client, folder: Path, workers: Collection[str] | None = Non
                 f"the Dask worker at {address} cannot run recscale_dask ({type(answer).__name__}: {answer}). "
                 "Look at its log, and install the same packages there."
             )
-    return {address: answer == client.id for address, answer in found.items()}
-
-
-def _read(token: Path) -> str | None:
-    """Return what a worker reads in the file; runs on the worker."""
-    try:
-        return token.read_text()
-    except OSError:
-        return None
+    return found

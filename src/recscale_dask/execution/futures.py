@@ -24,6 +24,7 @@ from recscale_dask.execution.packing import pack
 from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.execution.serial import LocalBroadcast
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.signs import signs_in
 from recscale_dask.types import Task
 
 PoolFactory: TypeAlias = Callable[..., Pool]
@@ -73,7 +74,7 @@ class FuturesExecutor(Executor):
         pool itself says, or as many as this process may use cores.
     shared_files : bool, optional
         Whether all workers see the temporary files of this machine: constants are then mapped from one
-        copy instead of sent to each worker. By default one worker is asked.
+        copy instead of sent to each worker. By default as many are asked as run at once.
     """
 
     name = "futures"
@@ -97,7 +98,7 @@ class FuturesExecutor(Executor):
     # -- opening and closing -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the pool if it is not the caller's, and ask a worker where it is."""
+        """Make the pool if it is not the caller's, and ask its workers where they are."""
         if isinstance(self._given, Pool):
             self._pool = self._given
         else:
@@ -105,19 +106,21 @@ class FuturesExecutor(Executor):
             self._pool = self._make_pool()
         exchange = Exchange()
         self._exchange = exchange  # so that `stop` closes it whatever happens
-        token, marker = exchange.folder / "token", object()
-        token.write_text(exchange.folder.name)
+        marker = object()
         try:
-            found, text = self._pool.submit(look, marker, str(token)).result()
+            with signs_in(exchange.folder) as signs:
+                # All at once, so that a pool that hands tasks to whoever is idle asks those on other machines too.
+                asked = [self._pool.submit(look, marker, signs) for _ in range(self.parallelism)]
+                markers, seen = zip(*(each.result() for each in asked), strict=True)
         except Exception as error:
             raise ExecutorUnavailable(
                 f"no worker of the pool answers ({_text(error)}). Give a pool that was not shut down, whose workers "
                 "have recscale_dask in the same version."
             ) from error
-        if found is marker:  # it did not travel: tasks run in this process
+        if markers[0] is marker:  # it did not travel: tasks run in this process
             self.capabilities = Capabilities()
         else:
-            shared = text == exchange.folder.name if self._shared_files is None else self._shared_files
+            shared = all(seen) if self._shared_files is None else self._shared_files
             self.capabilities = Capabilities(isolated=True, shared_files=shared)
 
     def stop(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -14,6 +13,7 @@ from recscale_dask.execution.deposit import deposited
 from recscale_dask.execution.packing import unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.signs import Signs
 
 _kept: dict[str, Any] = {}
 """Constants of this process by key. Nothing reaches each worker of a pool, so each job says which are needed still."""
@@ -26,12 +26,9 @@ class Missing:
     keys: tuple[str, ...]
 
 
-def look(marker: object, token: str) -> tuple[object, str | None]:
-    """Return the marker, and what this worker reads in the driver's temporary file."""
-    try:
-        return marker, Path(token).read_text()
-    except OSError:
-        return marker, None
+def look(marker: object, signs: Signs) -> tuple[object, bool]:
+    """Return the marker, and whether this worker sees the driver's temporary files."""
+    return marker, signs.seen()
 
 
 def answer(

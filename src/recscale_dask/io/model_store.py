@@ -187,7 +187,8 @@ class ModelFiles:
         if not self.folder.exists():
             raise ModelFormatError(
                 f"there is no model at {self.folder}, where it was loaded from. Workers that share files with the "
-                "driver read it themselves: load it from a folder that all of them see."
+                "driver read it themselves: load it from a folder that all of them see, or open the executor with "
+                "shared_files=False."
             )
 
         def content(manifest: dict[str, Any]) -> tuple[str, _Opened]:
