@@ -1,4 +1,4 @@
-"""What an executor could leave behind: processes, threads and temporary folders of this process."""
+"""What an executor could leave behind: processes, threads, temporary folders and open files of this process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,15 @@ from recscale_dask.temporary import SHARED_MEMORY
 def leftovers() -> set[str]:
     """Return child processes, threads and temporary folders that there are now, by name."""
     return {*_child_processes(), *_threads(), *(f"folder {folder}" for folder in folders())}
+
+
+def open_files() -> set[str]:
+    """Return the open files, sockets and pipes of this process; those of one kind are counted, not told apart."""
+    counts: Counter[str] = Counter()
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # that of the listing itself is closed by now
+            counts[os.readlink(descriptor).partition(":[")[0]] += 1
+    return {f"open file {kind} ({number + 1})" for kind, count in counts.items() for number in range(count)}
 
 
 def new_leftovers(before: set[str], patience: float) -> set[str]:
