@@ -458,7 +458,9 @@ class Pool(Executor):
             del self._pool, self._exchange
 
     def _make_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.parallelism, multiprocessing.get_context("forkserver"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # imported once, for all workers
+        return ProcessPoolExecutor(self.parallelism, context)
 
     def broadcast(self, value: Any) -> Broadcast:
         if not hasattr(self, "_pool"):

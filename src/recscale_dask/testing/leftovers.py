@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import shutil
@@ -13,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from recscale_dask.temporary import SHARED_MEMORY
@@ -79,7 +79,8 @@ def private_temporary_folder() -> Iterator[None]:
 def _private_folder() -> str:
     # One for the life of this process: helpers such as a fork server keep their sockets in it.
     folder = tempfile.mkdtemp(prefix="kit-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # After that of multiprocessing, at -100, which deletes its own folder in it.
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
     return folder
 
 
