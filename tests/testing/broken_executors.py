@@ -5,6 +5,7 @@ Not collected by name: `test_kit.py` runs this file in a pytest of its own.
 
 import atexit
 import multiprocessing
+import operator
 import os
 import signal
 import subprocess
@@ -318,12 +319,11 @@ class Folds(SerialExecutor):
     capabilities = Capabilities(folds=True)
 
     def fold(self, task: Task, combine: Combine, jobs: Jobs, constants: Constants) -> Outcome:
-        results = []
-        for outcome in self.outcomes(task, jobs, constants):
-            if outcome.error is not None:
-                return outcome
-            results.append(outcome.value)
-        return Outcome(0, self.add_up(results, combine))
+        outcomes = sorted(self.outcomes(task, jobs, constants), key=operator.attrgetter("index"))
+        for outcome in outcomes:
+            if outcome.error is not None or outcome.lost:
+                return outcome  # of the job that failed: errors name its blocks
+        return Outcome(0, self.add_up([outcome.value for outcome in outcomes], combine))
 
     def add_up(self, results: list[Any], combine: Combine) -> Any:
         return fold_tree(iter(results), combine)
