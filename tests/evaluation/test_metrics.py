@@ -12,8 +12,9 @@ from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.errors import OptionError, PluginError
 from recscale_dask.evaluation.catalogue import coverage, gini, novelty
 from recscale_dask.evaluation.error import mae, rmse
-from recscale_dask.evaluation.metric import ListMetric, Lists, RatingMetric, Training, parse_metric
+from recscale_dask.evaluation.metric import CatalogueMetric, ListMetric, Lists, RatingMetric, Training
 from recscale_dask.evaluation.ranking import average_precision, hit_rate, ndcg, precision, recall, reciprocal_rank
+from recscale_dask.evaluation.trial import parse_metric
 
 HITS = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0]], bool)
 RELEVANT = np.array([3, 1, 4, 2])
@@ -190,14 +191,32 @@ def test_every_built_in_metric_is_one():
     ("target", "message"),
     [
         ([], "expected a function of hits, n_relevant and k"),
-        (lambda hits, n_relevant, k: 0.5, r"gave float64 of shape \(\) for 2 users"),
+        (lambda hits, n_relevant, k: 0.5, r"gave float64 of shape \(\) for 5 users"),
         (lambda hits, n_relevant, k: np.array(["a", "b"]), "expected one number for each user"),
-        (ListMetric(lambda lists, k: lists.hits), r"shape \(2, 3\)"),
+        (ListMetric(lambda lists, k: lists.hits), r"shape \(5, 6\)"),
+        (lambda hits, n_relevant, k: hits.sum(axis=1) / n_relevant, "first k columns alone"),
+        (lambda hits, n_relevant, k: hits[:, :k].sum(axis=1) / hits[:, :k].sum(), "batches differ"),
+        (lambda hits, n_relevant, k: np.full(len(hits), np.nan), "NaN for each of 5 users"),
+        (CatalogueMetric(lambda counts, training: counts), "expected one number"),
+        (CatalogueMetric(lambda counts, training: float("nan")), "expected one number"),
     ],
 )
 def test_target_that_is_no_metric_is_refused_before_any_work(target, message):
     with pytest.raises(PluginError, match=message):
         parse_metric("odd@3", lambda base: target)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (RatingMetric(loss=np.mean), "expected one loss each"),
+        (RatingMetric(loss=lambda errors: errors**2 / np.abs(errors).max()), "for each alone"),
+        (RatingMetric(loss=np.square, finish=np.negative), "increasing"),
+    ],
+)
+def test_rating_metric_that_cannot_be_right_is_refused_before_any_work(target, message):
+    with pytest.raises(PluginError, match=message):
+        parse_metric("odd", lambda base: target)
 
 
 def test_rating_metric_of_a_plugin_takes_no_length():

@@ -5,23 +5,33 @@ Not collected by name: `test_kit.py` runs this file in a pytest of its own.
 
 import atexit
 import multiprocessing
+import operator
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import cloudpickle
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from recscale_dask.errors import ExecutorUnavailable, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.exchange import Exchange
-from recscale_dask.execution.portable import dump_bytes, run_job
+from recscale_dask.execution.portable import CombinePartials, add, dump_bytes, run_job
 from recscale_dask.execution.serial import LocalBroadcast, SerialExecutor
-from recscale_dask.testing import ExecutorContract
+from recscale_dask.testing import ExecutorContract, tasks
+from recscale_dask.testing.tasks import UnreadableError
 from recscale_dask.tree import fold_tree
 from recscale_dask.types import Combine, Task
 
@@ -67,6 +77,67 @@ class NeedsAFirstBlock(SerialExecutor):
         yield from super().outcomes(task, jobs, constants)
 
 
+class RoundsResults(SerialExecutor):
+    fails = "test_arrays_come_back_to_the_last_bit"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            value = outcome.value
+            if isinstance(value, tuple) and len(value) == 4 and outcome.index == 3:
+                value = (np.nextafter(value[0], 9), *value[1:])
+            yield replace(outcome, value=value)
+
+
+class FlattensResults(SerialExecutor):
+    fails = "test_arrays_come_back_to_the_last_bit"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            value = outcome.value
+            yield replace(outcome, value=value.ravel() if isinstance(value, np.ndarray) else value)
+
+
+class UsesMemoryOfResultsAgain(SerialExecutor):
+    """Writes each array that is a result to the place of the one before."""
+
+    fails = "test_arrays_come_back_to_the_last_bit"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        places: dict[Any, np.ndarray] = {}
+        for outcome in super().outcomes(task, jobs, constants):
+            value = outcome.value
+            if isinstance(value, np.ndarray):
+                place = places.setdefault((value.shape, value.dtype), np.empty_like(value))
+                place[...] = value
+                outcome = replace(outcome, value=place)
+            yield outcome
+
+
+class MixesUpRuns(SerialExecutor):
+    """Has one queue of answers, one ahead, for all that is asked of it."""
+
+    fails = "test_two_runs_at_once_get_their_own_answers"
+
+    def __init__(self) -> None:
+        self._answers: deque[Outcome] = deque()
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        n_ahead = 0
+        try:
+            for job in jobs:
+                self._answers.append(run_job(task, job, constants))
+                n_ahead += 1
+                if n_ahead > 1:
+                    n_ahead -= 1
+                    yield self._answers.popleft()
+            while n_ahead:
+                n_ahead -= 1
+                yield self._answers.popleft()
+        finally:
+            for _ in range(n_ahead):
+                self._answers.popleft()
+
+
 class WrittenForAnotherContract(SerialExecutor):
     fails = "test_contract_number_is_that_of_the_core"
     contract = 2
@@ -84,8 +155,36 @@ class SwallowsErrors(SerialExecutor):
             yield Outcome(outcome.index, value=None) if swallowed else outcome
 
 
-class RetriesOnItsOwn(SerialExecutor):
-    """Runs a whole partition again for one bad block, as engines with retries of their own do."""
+class WorksWithoutBeingOpen(SerialExecutor):
+    """And gives nothing, so that what is read is that blocks are missing."""
+
+    fails = "test_closed_executor_works_or_says_that_it_is_closed"
+    opened = False
+
+    def start(self) -> None:
+        self.opened = True
+
+    def stop(self) -> None:
+        self.opened = False
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        if self.opened:
+            yield from super().outcomes(task, jobs, constants)
+
+
+class TakesAnErrorForTheEnd(SerialExecutor):
+    fails = "test_error_in_reading_blocks_comes_through"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        def until_error() -> Iterator[Job]:
+            with suppress(UnreadableError):
+                yield from jobs
+
+        return super().outcomes(task, until_error(), constants)
+
+
+class RetriesPartitions(SerialExecutor):
+    """Runs what is in the same partition as a bad block again, as engines with retries of their own do."""
 
     fails = "test_only_failed_blocks_are_retried"
 
@@ -95,8 +194,18 @@ class RetriesOnItsOwn(SerialExecutor):
             partition.append(job)
             outcome = run_job(task, job, constants)
             if outcome.error is not None:
-                outcome = [run_job(task, each, constants) for each in partition][-1]
+                for each in partition[:-1]:
+                    run_job(task, each, constants)
             yield outcome
+
+
+class RetriesBlocks(SerialExecutor):
+    fails = "test_executor_does_not_retry"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for job in jobs:
+            outcome = run_job(task, job, constants)
+            yield outcome if outcome.error is None else run_job(task, job, constants)
 
 
 # -- constants ---------------------------------------------------------------------------------------
@@ -110,6 +219,41 @@ class LetsTasksEditConstants(SerialExecutor):
             return task(payload, **{name: constant.load() for name, constant in constants.items()})
 
         return super().outcomes(with_constants, jobs, {})
+
+
+class LetsTasksEditBlocks(SerialExecutor):
+    fails = "test_task_cannot_edit_its_block"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        def with_copy(payload: Any, **values: Any) -> Any:
+            return task(payload.copy() if isinstance(payload, np.ndarray) else payload, **values)
+
+        return super().outcomes(with_copy, jobs, constants)
+
+
+class MixesUpNames(SerialExecutor):
+    fails = "test_constants_keep_their_names"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        if len(constants) == 2 and "names" in constants:
+            constants = dict(zip(constants, reversed(constants.values()), strict=True))
+        return super().outcomes(task, jobs, constants)
+
+
+class ReleasesOnlyOnce(SerialExecutor):
+    fails = "test_constant_serves_many_runs_and_is_released_twice"
+
+    def broadcast(self, value: Any) -> Broadcast:
+        return OnceReleased(value)
+
+
+class OnceReleased(LocalBroadcast):
+    released = False
+
+    def release(self) -> None:
+        assert not self.released
+        self.released = True
+        super().release()
 
 
 class SendsConstantsWithEachJob(SerialExecutor):
@@ -126,6 +270,20 @@ class KeepsConstants(SerialExecutor):
 
     def broadcast(self, value: Any) -> Broadcast:
         self.kept.append(value)
+        return LocalBroadcast(value)
+
+
+class KeepsPickledConstants(SerialExecutor):
+    fails = "test_released_constant_is_forgotten"
+
+    def __init__(self) -> None:
+        self._pickles: list[bytes] = []
+
+    def stop(self) -> None:
+        self._pickles.clear()
+
+    def broadcast(self, value: Any) -> Broadcast:
+        self._pickles.append(dump_bytes(value))
         return LocalBroadcast(value)
 
 
@@ -161,12 +319,11 @@ class Folds(SerialExecutor):
     capabilities = Capabilities(folds=True)
 
     def fold(self, task: Task, combine: Combine, jobs: Jobs, constants: Constants) -> Outcome:
-        results = []
-        for outcome in self.outcomes(task, jobs, constants):
-            if outcome.error is not None:
-                return outcome
-            results.append(outcome.value)
-        return Outcome(0, self.add_up(results, combine))
+        outcomes = sorted(self.outcomes(task, jobs, constants), key=operator.attrgetter("index"))
+        for outcome in outcomes:
+            if outcome.error is not None or outcome.lost:
+                return outcome  # of the job that failed: errors name its blocks
+        return Outcome(0, self.add_up([outcome.value for outcome in outcomes], combine))
 
     def add_up(self, results: list[Any], combine: Combine) -> Any:
         return fold_tree(iter(results), combine)
@@ -196,6 +353,17 @@ class AddsUpInAnotherTree(Folds):
         return combine(self.add_up(results[:middle], combine), self.add_up(results[middle:], combine))
 
 
+class AddsWithPlus(Folds):
+    """Whatever function was given."""
+
+    fails = "test_sum_is_of_the_given_combine_in_block_order"
+
+    def add_up(self, results: list[Any], combine: Combine) -> Any:
+        if isinstance(results[0].value, tuple):
+            return super().add_up(results, CombinePartials(add))
+        return super().add_up(results, combine)
+
+
 # -- opening and closing -----------------------------------------------------------------------------
 
 
@@ -212,6 +380,50 @@ class LeavesAProcess(SerialExecutor):
     def start(self) -> None:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
         atexit.register(process.kill)
+
+
+class LeavesAnOpenFile(SerialExecutor):
+    fails = "test_nothing_is_left_behind"
+
+    def start(self) -> None:
+        os.open(os.devnull, os.O_RDONLY)
+
+
+class ChangesTheProcess(SerialExecutor):
+    """Does one of the things that are for the caller alone."""
+
+    fails = "test_process_is_as_it_was"
+
+    def start(self) -> None:
+        self.change()
+
+    def change(self) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+class SeedsNumpy(ChangesTheProcess):
+    def change(self) -> None:
+        np.random.seed(0)  # noqa: NPY002
+
+
+class GoesElsewhere(ChangesTheProcess):
+    def change(self) -> None:
+        os.chdir("/")
+
+
+class HandlesSignals(ChangesTheProcess):
+    def change(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class WritesWhereItIs(ChangesTheProcess):
+    def change(self) -> None:
+        Path("engine.log").write_text("opened")
+
+
+class Prints(ChangesTheProcess):
+    def change(self) -> None:
+        print("opened")
 
 
 class CannotBeReopened(SerialExecutor):
@@ -246,12 +458,18 @@ class Pool(Executor):
             del self._pool, self._exchange
 
     def _make_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.parallelism, multiprocessing.get_context("forkserver"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # imported once, for all workers
+        return ProcessPoolExecutor(self.parallelism, context)
 
     def broadcast(self, value: Any) -> Broadcast:
+        if not hasattr(self, "_pool"):
+            raise self.not_open()
         return self._exchange.put(value)
 
     def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        if not hasattr(self, "_pool"):
+            raise self.not_open()
         running: set[Future[bytes]] = set()
         jobs = iter(jobs)
         try:
@@ -262,7 +480,7 @@ class Pool(Executor):
                     except Exception as error:
                         yield self.unportable(job, error)
                         continue
-                    running.add(self._pool.submit(answer, call))
+                    running.add(self._pool.submit(self.answer, call))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -274,6 +492,10 @@ class Pool(Executor):
         finally:
             for future in running:
                 future.cancel()
+
+    @staticmethod
+    def answer(call: bytes) -> bytes:
+        return answer(call)
 
     def unportable(self, job: Job, error: Exception) -> Outcome:
         return Outcome(job.index, error=str(error), portable=False)
@@ -290,6 +512,45 @@ def answer(call: bytes) -> bytes:
         return dump_bytes(outcome)
     except Exception as error:
         return dump_bytes(Outcome(job.index, error=str(error), portable=False))
+
+
+class SaysThatItIsNotIsolated(Pool):
+    fails = "test_isolated_says_where_tasks_run"
+    capabilities = Capabilities(shared_files=True)
+
+
+class LetsBlasUseAllThreads(SerialExecutor):
+    fails = "test_blas_has_one_thread_in_a_task"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        def with_threads(payload: Any, **values: Any) -> Any:
+            with threadpool_limits(2 if task is tasks.blas_threads else 1, user_api="blas"):
+                return task(payload, **values)
+
+        return super().outcomes(with_threads, jobs, constants)
+
+
+class KeepsConstantsOnWorkers(Pool):
+    fails = "test_released_constant_is_forgotten"
+    kept: ClassVar[dict[Any, Any]] = {}
+
+    @staticmethod
+    def answer(call: bytes) -> bytes:
+        _, _, constants = cloudpickle.loads(call)
+        for recipe in constants.values():
+            KeepsConstantsOnWorkers.kept.setdefault(recipe, dump_bytes(recipe.load()))
+        return answer(call)
+
+
+class NewWorkersLackConstants(Pool):
+    """Forgets what it sent when a worker died."""
+
+    fails = "test_after_a_dead_worker_the_executor_still_serves"
+
+    def mend(self) -> None:
+        self._exchange.close()
+        self._exchange = Exchange()
+        super().mend()
 
 
 class StaysBrokenAfterADeath(Pool):

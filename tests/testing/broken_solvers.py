@@ -180,6 +180,13 @@ class ChecksNothing(Wrong):
         pass
 
 
+class IgnoresTheWeighting(Wrong):
+    fails = "test_weighting_and_scaling_are_used_or_refused"
+
+    def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
+        return super().fit(replace(problem, weighting=None), executor, observer)
+
+
 class TunesWhatItHasNot(Wrong):
     fails = "test_what_tuning_may_try_is_accepted"
     space: ClassVar[Space] = MappingProxyType({"temperature": Whole(1, 5)})

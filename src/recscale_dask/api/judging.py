@@ -20,7 +20,8 @@ from recscale_dask.evaluation.compare import compare as compare_evaluations
 from recscale_dask.evaluation.evaluate import Evaluation
 from recscale_dask.evaluation.evaluate import evaluate as evaluate_factors
 from recscale_dask.evaluation.judge import needs_training
-from recscale_dask.evaluation.metric import MetricRequest, Training, parse_metric
+from recscale_dask.evaluation.metric import MetricRequest, Training
+from recscale_dask.evaluation.trial import parse_metric
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest

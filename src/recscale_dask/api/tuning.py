@@ -27,7 +27,7 @@ from recscale_dask.errors import (
     TaskNotPortable,
     WorkerLost,
 )
-from recscale_dask.evaluation.metric import parse_metric
+from recscale_dask.evaluation.trial import parse_metric
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.data.blocked_array import parts_of
-from recscale_dask.errors import OptionError, PluginError
+from recscale_dask.errors import PluginError
 from recscale_dask.model import Factors
 
 Hits = NDArray[np.bool_]
@@ -152,37 +152,6 @@ class MetricRequest:
 def is_metric(target: Any) -> bool:
     """Return whether an object is of one of the kinds of metrics."""
     return isinstance(target, ListMetric | CatalogueMetric | RatingMetric) or callable(target)
-
-
-def parse_metric(name: str, resolve: Callable[[str], Any]) -> MetricRequest:
-    """Return the metric that a name such as ``"recall@20"`` or ``"rmse"`` asks for, tried on two users without hits.
-
-    Raises
-    ------
-    OptionError
-        If a metric of lists has no ``@k``, or a rating metric has one.
-    PluginError
-        If what offers it is no metric.
-    """
-    base, at, cut = name.partition("@")
-    metric = resolve(base)
-    if isinstance(metric, RatingMetric):
-        if at:
-            raise OptionError(f"{base} is a rating metric and takes no @k; got {name!r}")
-        return MetricRequest(name, metric, 0)
-    if not at or not cut.isdecimal() or not int(cut):
-        raise OptionError(f"metric {name!r} needs a length of the list of at least 1, such as {base}@20")
-    if not is_metric(metric):
-        raise PluginError(
-            f"metric {base!r} is of type {type(metric).__name__}; expected a function of hits, n_relevant and k, a "
-            "ListMetric, a CatalogueMetric or a RatingMetric. Mend the target of its MetricSpec."
-        )
-    request = MetricRequest(name, metric, int(cut))
-    if not isinstance(metric, CatalogueMetric):
-        nothing = np.zeros((2, request.k), bool)
-        training = Training(np.ones(1, np.int64), 2)
-        of_users(request, Lists(np.full(nothing.shape, -1, np.int32), nothing, np.ones(2, np.int64), training))
-    return request
 
 
 def of_users(request: MetricRequest, lists: Lists) -> PerUser:

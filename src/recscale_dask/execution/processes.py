@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -33,8 +34,7 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
     call: int = 0  # the last call whose task it was sent
-    busy: bool = False
-    job: Job | None = None  # None while busy: its answer belongs to a call that was closed
+    job: Job | None = None  # what it is at, of that call
     blank: FileRecipe | None = None  # for a large result
 
 
@@ -55,6 +55,8 @@ class ProcessesExecutor(Executor):
         self._workers: list[_Worker] = []
         self._exchange: Exchange | None = None
         self._calls = 0
+        # Calls under way, each with answers that came while another one waited for its own.
+        self._answers: dict[int, deque[Outcome]] = {}
 
     def start(self) -> None:
         """Start the processes; they load while the driver goes on."""
@@ -65,7 +67,7 @@ class ProcessesExecutor(Executor):
         """End the processes and delete what they shared."""
         for worker in self._workers:
             worker.pipe.close()  # an idle worker ends at the end of its pipe
-            if worker.busy:
+            if worker.job is not None:
                 worker.process.terminate()
         for worker in self._workers:
             worker.process.join(5)
@@ -98,12 +100,14 @@ class ProcessesExecutor(Executor):
         except Exception as error:
             yield from (_unportable(job, error) for job in jobs)
             return
+        answers = self._answers[call] = deque()
+        n_sent = 0
         try:
             more = True
-            while True:
+            while more or n_sent:
                 # A worker gets a job only when it waits for one: so neither side blocks on a full pipe.
                 for worker in self._workers:
-                    if worker.busy or not more:
+                    if worker.job is not None or not more:
                         continue
                     job = next(jobs, None)
                     if job is None:
@@ -114,17 +118,17 @@ class ProcessesExecutor(Executor):
                     except Exception as error:
                         yield _unportable(job, error)
                         continue
-                    if not self._send(worker, call, work, job, message):
+                    if self._send(worker, call, work, job, message):
+                        n_sent += 1
+                    else:
                         yield Outcome(job.index, lost=True)
-                if not any(worker.job is not None for worker in self._workers):
-                    if not more:
-                        return
-                    if not any(worker.busy for worker in self._workers):
-                        continue
-                yield from self._receive()
+                if not answers:
+                    self._receive()
+                while answers:
+                    n_sent -= 1
+                    yield answers.popleft()
         finally:
-            for worker in self._workers:
-                worker.job = None  # answers still to come are of no interest any more
+            self._answers.pop(call, None)  # answers still to come are of no interest any more
 
     # -- one worker ------------------------------------------------------------------------------------
 
@@ -158,26 +162,27 @@ class ProcessesExecutor(Executor):
         except OSError:
             self._replace(worker)
             return False
-        worker.call, worker.busy, worker.job = call, True, job
+        worker.call, worker.job = call, job
         return True
 
-    def _receive(self) -> Iterator[Outcome]:
-        """Wait for an answer or a death; yield what concerns the present call."""
-        waiting = {worker.pipe: worker for worker in self._workers if worker.busy}
-        for pipe in wait(list(waiting)):
+    def _receive(self) -> None:
+        """Wait for an answer or a death, of whichever call, unless nobody is at work."""
+        self._opened()
+        waiting = {worker.pipe: worker for worker in self._workers if worker.job is not None}
+        for pipe in wait(list(waiting)) if waiting else ():
             worker = waiting[pipe]  # type: ignore[index]
             job = worker.job
+            assert job is not None
             try:
                 answer = worker.pipe.recv()
             except (EOFError, OSError):  # the other end closes when the process dies
                 self._replace(worker)
-                if job is not None:
-                    yield Outcome(job.index, lost=True)
-                continue
-            blank, worker.busy, worker.job, worker.blank = worker.blank, False, None, None
-            answer = collected(answer, blank, self._opened())
-            if job is not None:
-                yield answer
+                answer = Outcome(job.index, lost=True)
+            else:
+                blank, worker.job, worker.blank = worker.blank, None, None
+                answer = collected(answer, blank, self._opened())
+            if worker.call in self._answers:
+                self._answers[worker.call].append(answer)
 
 
 def _unportable(job: Job, error: Exception) -> Outcome:

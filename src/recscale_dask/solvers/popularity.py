@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recscale_dask.closed_form import ClosedForm, Energy, FoldedRows
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.weighting import row_sums, summarize
+from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.run import fold_blocks
@@ -56,10 +57,19 @@ class PopularityClosedForm(ClosedForm):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopularitySolver(Solver):
-    """Scores an item by how many users have it: one factor, the same for all users; `rank` is ignored."""
+    """Scores an item by how many users have it: one factor, the same for all users; `rank` is ignored.
+
+    A user counts once, which is what ``weighting="binary"`` says too; other weightings and scalings are refused.
+    """
 
     def check(self, problem: Problem) -> None:
-        """Accept any problem."""
+        """Raise an OptionError if the problem has a weighting or a scaling that would not be used."""
+        if problem.weighting not in (None, "binary") or problem.user_scaling or problem.item_scaling:
+            raise OptionError(
+                "popularity counts each user of an item once, whatever the values are; got "
+                f"weighting={problem.weighting!r}, user_scaling={problem.user_scaling!r} and "
+                f"item_scaling={problem.item_scaling!r}. Leave them out."
+            )
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:
         """Return a factor of ones for users and of counts for items."""

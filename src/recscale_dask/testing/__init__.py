@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     import pytest
 
     home = f"{__name__}.{_HOMES[name]}"
-    pytest.register_assert_rewrite(home)
+    pytest.register_assert_rewrite(home, f"{__name__}.contract")
     kit = getattr(importlib.import_module(home), name)
     globals()[name] = kit
     return kit

@@ -1,17 +1,18 @@
-"""What an executor could leave behind: processes, threads and temporary folders of this process."""
+"""What an executor could leave behind: processes, threads, temporary folders and open files of this process."""
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from recscale_dask.temporary import SHARED_MEMORY
@@ -20,6 +21,15 @@ from recscale_dask.temporary import SHARED_MEMORY
 def leftovers() -> set[str]:
     """Return child processes, threads and temporary folders that there are now, by name."""
     return {*_child_processes(), *_threads(), *(f"folder {folder}" for folder in folders())}
+
+
+def open_files() -> set[str]:
+    """Return the open files, sockets and pipes of this process; those of one kind are counted, not told apart."""
+    counts: Counter[str] = Counter()
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # that of the listing itself is closed by now
+            counts[os.readlink(descriptor).partition(":[")[0]] += 1
+    return {f"open file {kind} ({number + 1})" for kind, count in counts.items() for number in range(count)}
 
 
 def new_leftovers(before: set[str], patience: float) -> set[str]:
@@ -69,7 +79,8 @@ def private_temporary_folder() -> Iterator[None]:
 def _private_folder() -> str:
     # One for the life of this process: helpers such as a fork server keep their sockets in it.
     folder = tempfile.mkdtemp(prefix="kit-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # After that of multiprocessing, at -100, which deletes its own folder in it.
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
     return folder
 
 

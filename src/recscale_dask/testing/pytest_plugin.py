@@ -12,6 +12,7 @@ nothing of recscale_dask.
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record results if a badge is wanted."""
-    if config.getoption("--recscale-badge"):
+    """Look at what was asked for before any test runs, and record results if a badge is wanted.
+
+    Raises
+    ------
+    pytest.UsageError
+        If there is no such executor, it has no such option, or the badge has no folder to be in.
+    """
+    if config.getoption("--recscale-executor"):
+        try:
+            make_executor(config)
+        except Exception as error:  # of the plugin's code too
+            raise pytest.UsageError(f"--recscale-executor: {error}") from error
+    badge = config.getoption("--recscale-badge")
+    if badge:
         if not config.getoption("--recscale-executor"):
             raise pytest.UsageError("--recscale-badge is about one executor: name it with --recscale-executor=NAME")
+        folder = Path(badge).resolve().parent
+        if not folder.is_dir():
+            raise pytest.UsageError(f"--recscale-badge: there is no folder {folder}; make it, or name another file")
         config.pluginmanager.register(_Recorder(config), "recscale_dask badge")
+
+
+def make_executor(config: pytest.Config) -> Any:
+    """Return the executor that the command line names, not open yet."""
+    # By name: the kit lies below the api in the order of imports.
+    key_values = importlib.import_module("recscale_dask.cli.options").key_values
+    open_executor = importlib.import_module("recscale_dask").open_executor
+    options = key_values(config.getoption("--recscale-option"), "--recscale-option")
+    return open_executor(config.getoption("--recscale-executor"), **options)
 
 
 class _Recorder:
@@ -49,6 +74,11 @@ class _Recorder:
         self._config = config
         self._passed: list[str] = []
         self._gaps: dict[str, dict[str, str]] = {}
+        self._collected: list[str] = []
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Note a test that there is, whether or not it is going to run."""
+        self._collected.append(item.name)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note how a test ended, and why if not well."""
@@ -69,7 +99,21 @@ class _Recorder:
         """Write the badge."""
         path = Path(self._config.getoption("--recscale-badge"))
         passed = [name for name in self._passed if name not in self._gaps]
-        path.write_text(json.dumps(_badge(self._config, passed, self._gaps), indent=2) + "\n")
+        missing = {name: {"kind": "not run", "reason": "it was not chosen"} for name in self._not_run()}
+        path.write_text(json.dumps(_badge(self._config, passed, {**self._gaps, **missing}), indent=2) + "\n")
+
+    def _not_run(self) -> list[str]:
+        """Return tests of the kit without an outcome: deselected, not named, or after the end of the session."""
+        from recscale_dask.testing import ExecutorContract
+
+        kit = [name for name in dir(ExecutorContract) if name.startswith("test_")]
+        collected = {_without_parameters(name) for name in self._collected}
+        known = [*self._collected, *(name for name in kit if name not in collected)]
+        return [name for name in dict.fromkeys(known) if name not in self._gaps and name not in self._passed]
+
+
+def _without_parameters(name: str) -> str:
+    return name.partition("[")[0]
 
 
 def _badge(config: pytest.Config, passed: list[str], gaps: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -89,7 +133,7 @@ def _badge(config: pytest.Config, passed: list[str], gaps: dict[str, dict[str, s
         "package": package,
         "contract": CONTRACT,
         "versions": versions,
-        "conforms": bool(passed) and all(gap["kind"] != "failed" for gap in gaps.values()),
+        "conforms": bool(passed) and not {gap["kind"] for gap in gaps.values()} & {"failed", "not run"},
         "passed": len(passed),
         "gaps": gaps,
     }

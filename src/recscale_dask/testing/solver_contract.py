@@ -61,6 +61,9 @@ EXECUTORS: Mapping[str, Callable[[], Executor]] = {
 
 _ARGUMENTS = ("rank", "weighting", "user_scaling", "item_scaling", "tol")
 
+_PREPARATION = {"weighting": ("log", "bm25"), "user_scaling": (0.5, 0.25), "item_scaling": (0.5, 0.25)}
+"""What a problem may ask for of the values, each with two values of which one is not asked for already."""
+
 
 class SolverContract(KnownGaps):
     """Tests that hold for every solver; inherit, give a fixture `make_solver`, and that is all.
@@ -252,6 +255,20 @@ class SolverContract(KnownGaps):
             with pytest.raises(OptionError):
                 wrong.check(self.problem_of(matrix))
 
+    def test_weighting_and_scaling_are_used_or_refused(self, solver: Solver, matrix: UserItemMatrix) -> None:
+        problem = self.problem_of(matrix)
+        plain = self.fit(solver, matrix).fingerprint
+        for name, values in _PREPARATION.items():
+            value = next(each for each in values if each != getattr(problem, name))
+            try:
+                other = self.fit(solver, matrix, **{name: value})
+            except OptionError:
+                continue
+            assert other.fingerprint != plain, (
+                f"{name}={value!r} changes nothing of the model: whoever gives it would believe that it was used. Use "
+                "it (recscale_dask.solvers.preparation.prepare does as svd), or raise an OptionError in check()"
+            )
+
     def test_what_tuning_may_try_is_accepted(self, solver: Solver, matrix: UserItemMatrix) -> None:
         own = {each.name for each in dataclasses.fields(solver)}  # type: ignore[arg-type]
         assert solver.space.keys() <= {*own, *_ARGUMENTS}, "space names no options"
@@ -292,14 +309,12 @@ class SolverContract(KnownGaps):
         solver: Solver,
         matrix: UserItemMatrix,
         *,
-        rank: int | None = None,
         executor: Executor | None = None,
         observer: Any = None,
+        **arguments: Any,
     ) -> Factors:
-        """Return a model as `factorize` would: with the options in its provenance."""
-        problem = self.problem_of(matrix)
-        if rank is not None:
-            problem = dataclasses.replace(problem, rank=rank)
+        """Return a model as `factorize` would: with the options in its provenance; `arguments` are of the problem."""
+        problem = dataclasses.replace(self.problem_of(matrix), **arguments)
         solver.check(problem)
         observed = {} if observer is None else {"observer": observer}
         factors = solver.fit(problem, executor or SerialExecutor(), **observed)

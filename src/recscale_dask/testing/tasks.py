@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 PICKLES: Counter[str] = Counter()
 """How often each `CountedConstant` was pickled in this process."""
@@ -47,6 +49,34 @@ def float32_partial(block: int) -> NDArray[np.float32]:
     return (rng.standard_normal(40) * 10.0 ** rng.integers(-4, 5, 40)).astype(np.float32)
 
 
+def one_array(block: int) -> NDArray[Any]:
+    """Return an array of random values, of a kind that the number of the block says."""
+    return several_arrays(block)[block % 4]
+
+
+def several_arrays(block: int) -> tuple[NDArray[Any], ...]:
+    """Return arrays of both precisions and several shapes, whose values have all of their bits in use."""
+    rng = np.random.default_rng([11, block])
+    values = rng.standard_normal(50)
+    large = rng.standard_normal(100_000)  # engines treat large results in another way than small ones
+    return values, rng.standard_normal((7, 3)).astype(np.float32), rng.standard_normal((3, 7)).T, large
+
+
+def in_a_tuple(block: int) -> tuple[int]:
+    """Return the block in a tuple."""
+    return (block,)
+
+
+def joined(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """Return one tuple after the other: a `combine` in which the order shows."""
+    return left + right
+
+
+def paired(left: Any, right: Any) -> Any:
+    """Return both: a `combine` in which the tree shows."""
+    return left, right
+
+
 def scaled(block: Any, factor: Any) -> Any:
     """Return ``block * factor``."""
     return block * factor
@@ -72,6 +102,16 @@ def try_to_edit(block: int, constant: NDArray[Any]) -> str:
     except ValueError:
         return "refused"
     return "edited"
+
+
+def try_to_edit_block(block: NDArray[Any]) -> str:
+    """Write into the block if that is possible, and tell."""
+    return try_to_edit(0, block)
+
+
+def told_constants(block: int, weights: NDArray[Any], names: dict[str, Any]) -> tuple[int, Any, list[Any]]:
+    """Return the block, the fingerprint of one constant, and what is in the other."""
+    return block, fingerprint(weights), sorted(names.items())
 
 
 class CountedConstant:
@@ -117,6 +157,33 @@ def _is_view_of_map(array: Any) -> bool:
     return array is not None
 
 
+# -- where they run ----------------------------------------------------------------------------------
+
+
+def process_of(block: int) -> tuple[str, int]:
+    """Return the machine and the process that run this."""
+    return platform.node(), os.getpid()
+
+
+def blas_threads(block: int) -> int:
+    """Return the most threads that a BLAS of this process may use; 1 if none is known."""
+    import scipy.linalg  # noqa: F401 -- which brings a BLAS of its own
+
+    found = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    return max(found, default=1)
+
+
+def own_memory(block: int) -> tuple[tuple[str, int], int]:
+    """Return the machine and process that run this, and the bytes that it shares with no other; 0 if not known."""
+    time.sleep(0.002)  # so that each worker gets some of the blocks
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    sizes = [1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
+    return process_of(block), sum(sizes)
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------
 
 
@@ -129,6 +196,10 @@ class UnpicklableError(Exception):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle this error")
+
+
+class UnreadableError(Exception):
+    """The error of a block that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -182,3 +253,19 @@ class LeaveMark:
         (self.folder / f"{block}-{uuid.uuid4().hex}").touch()
         time.sleep(self.seconds)
         return block
+
+
+@dataclass(frozen=True)
+class Meet:
+    """Tell of the constant once so many tasks have begun, or after a second: each of so many workers has one then."""
+
+    folder: Path
+    n_tasks: int
+
+    def __call__(self, block: int, constant: NDArray[Any]) -> tuple[int, tuple[str, tuple[int, ...], int]]:
+        """Return the block and the fingerprint of the constant."""
+        (self.folder / f"{block}-here").touch()
+        end = time.monotonic() + 1.0
+        while len(list(self.folder.glob("*-here"))) < self.n_tasks and time.monotonic() < end:
+            time.sleep(0.002)
+        return fingerprint_of_constant(block, constant)

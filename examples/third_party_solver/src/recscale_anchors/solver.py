@@ -37,6 +37,8 @@ class AnchorSolver(Solver):
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if the rank or an option cannot work."""
         check_rank(problem.rank, problem.matrix.shape)
+        if problem.weighting is not None or problem.user_scaling or problem.item_scaling:
+            raise OptionError("anchors looks at who has which item, not at values: leave weighting and scaling out")
         if not 0 <= self.shrinkage < np.inf:
             raise OptionError(f"shrinkage must be 0 or a positive number, such as 10; got {self.shrinkage!r}")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recscale_dask.execution.contract import Executor
 from recscale_dask.testing import ExecutorContract
+from recscale_dask.testing.pytest_plugin import make_executor
 
 
 class TestExecutor(ExecutorContract):
@@ -19,14 +18,16 @@ class TestExecutor(ExecutorContract):
     @pytest.fixture
     def make_executor(self, pytestconfig: pytest.Config) -> Callable[[], Executor]:
         """Return a function that opens what the options say."""
-        name = pytestconfig.getoption("--recscale-executor")
-        if name is None:
+        if not pytestconfig.getoption("--recscale-executor"):
             pytest.skip("name an executor: --recscale-executor=NAME")
-        # By name: the kit lies below the api in the order of imports.
-        key_values = importlib.import_module("recscale_dask.cli.options").key_values
-        open_executor = importlib.import_module("recscale_dask").open_executor
-        options: dict[str, Any] = key_values(pytestconfig.getoption("--recscale-option"), "--recscale-option")
-        return lambda: open_executor(name, **options)
+        return lambda: make_executor(pytestconfig)
+
+    def test_name_is_that_of_the_registration(self, unopened: Executor, pytestconfig: pytest.Config) -> None:
+        name = pytestconfig.getoption("--recscale-executor")
+        assert unopened.name == name, (
+            f"the executor is registered as {name!r}, and its class says name = {unopened.name!r}, which errors and "
+            "events mention: give both the same name"
+        )
 
     @pytest.fixture
     def marks(self, tmp_path: Path, pytestconfig: pytest.Config) -> Path:
