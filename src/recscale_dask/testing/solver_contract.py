@@ -261,7 +261,7 @@ class SolverContract(KnownGaps):
         for name, values in _PREPARATION.items():
             value = next(each for each in values if each != getattr(problem, name))
             try:
-                other = self.fit(solver, matrix, **{name: value})
+                other = self.fit(solver, matrix, **{name: value})  # type: ignore[arg-type]
             except OptionError:
                 continue
             assert other.fingerprint != plain, (
