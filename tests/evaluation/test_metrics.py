@@ -195,7 +195,7 @@ def test_every_built_in_metric_is_one():
         (lambda hits, n_relevant, k: np.array(["a", "b"]), "expected one number for each user"),
         (ListMetric(lambda lists, k: lists.hits), r"shape \(5, 6\)"),
         (lambda hits, n_relevant, k: hits.sum(axis=1) / n_relevant, "first k columns alone"),
-        (lambda hits, n_relevant, k: hits[:, :k].sum(axis=1) / hits[:, :k].sum(), "batches differ"),
+        (lambda hits, n_relevant, k: hits[:, :k].sum(axis=1) / max(1, hits[:, :k].sum()), "batches differ"),
         (lambda hits, n_relevant, k: np.full(len(hits), np.nan), "NaN for each of 5 users"),
         (CatalogueMetric(lambda counts, training: counts), "expected one number"),
         (CatalogueMetric(lambda counts, training: float("nan")), "expected one number"),
@@ -210,7 +210,7 @@ def test_target_that_is_no_metric_is_refused_before_any_work(target, message):
     ("target", "message"),
     [
         (RatingMetric(loss=np.mean), "expected one loss each"),
-        (RatingMetric(loss=lambda errors: errors**2 / np.abs(errors).max()), "for each alone"),
+        (RatingMetric(loss=lambda errors: errors**2 / (1 + np.abs(errors).max())), "for each alone"),
         (RatingMetric(loss=np.square, finish=np.negative), "increasing"),
     ],
 )

@@ -459,7 +459,8 @@ class Pool(Executor):
 
     def _make_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # imported once, for all workers
+        # Imported once for all workers; this module cannot be: a fork server does not look where pytest found it.
+        context.set_forkserver_preload(["recscale_dask.testing.executor_contract", "recscale_dask.api.fitting"])
         return ProcessPoolExecutor(self.parallelism, context)
 
     def broadcast(self, value: Any) -> Broadcast:

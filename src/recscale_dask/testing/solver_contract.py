@@ -148,7 +148,8 @@ class SolverContract(KnownGaps):
     def test_a_matrix_of_too_low_rank_gives_finite_scores(self, solver: Solver) -> None:
         groups = np.kron(np.eye(3, dtype=np.float32), np.full((8, 6), 1e4, np.float32))
         few = min(self.problem["rank"], min(groups.shape) - 1)
-        model = self.fit(solver, UserItemMatrix.from_scipy(sp.csr_array(groups)), rank=few)
+        matrix = UserItemMatrix.from_scipy(sp.csr_array(groups))
+        model = self.fit(solver, matrix, problem=dataclasses.replace(self.problem_of(matrix), rank=few))
         assert np.isfinite(model.user_factors).all()
         assert np.isfinite(model.item_factors).all()
         assert np.isfinite(_scores(model)).all()
@@ -259,9 +260,9 @@ class SolverContract(KnownGaps):
         problem = self.problem_of(matrix)
         plain = self.fit(solver, matrix).fingerprint
         for name, values in _PREPARATION.items():
-            value = next(each for each in values if each != getattr(problem, name))
+            value: Any = next(each for each in values if each != getattr(problem, name))
             try:
-                other = self.fit(solver, matrix, **{name: value})  # type: ignore[arg-type]
+                other = self.fit(solver, matrix, problem=dataclasses.replace(problem, **{name: value}))
             except OptionError:
                 continue
             assert other.fingerprint != plain, (
@@ -309,12 +310,13 @@ class SolverContract(KnownGaps):
         solver: Solver,
         matrix: UserItemMatrix,
         *,
+        problem: Problem | None = None,
         executor: Executor | None = None,
         observer: Any = None,
-        **arguments: Any,
     ) -> Factors:
-        """Return a model as `factorize` would: with the options in its provenance; `arguments` are of the problem."""
-        problem = dataclasses.replace(self.problem_of(matrix), **arguments)
+        """Return a model as `factorize` would: with the options in its provenance."""
+        if problem is None:
+            problem = self.problem_of(matrix)
         solver.check(problem)
         observed = {} if observer is None else {"observer": observer}
         factors = solver.fit(problem, executor or SerialExecutor(), **observed)
