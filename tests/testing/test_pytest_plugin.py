@@ -18,8 +18,6 @@ def kit(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     [
         (["--recscale-executor=tpol"], "no executor is called 'tpol'; there are: "),
         (["--recscale-executor=threads", "--recscale-option=n_wokers=2"], "its options are: n_workers"),
-        (["--recscale-executor=threads", "--recscale-option=n_workers"], "expected key=value"),
-        (["--recscale-badge=badge.json"], "name it with --recscale-executor=NAME"),
         (["--recscale-executor=serial", "--recscale-badge=no/such/badge.json"], "there is no folder "),
     ],
 )

@@ -166,7 +166,8 @@ class Executor(ABC):
         """Yield one `Outcome` per job, in any order.
 
         Takes the next job from `jobs` only while fewer than ``2 * parallelism`` are in flight. Closing
-        the iterator cancels what has not run. On the worker, each job goes through
+        the iterator cancels what has not run. It may be called again while an earlier iterator is not at its
+        end: each gives the answers of its own jobs. On the worker, each job goes through
         `recscale_dask.execution.portable.run_job`.
 
         Raises
