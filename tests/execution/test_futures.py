@@ -1,7 +1,10 @@
 """The kit on pools of several kinds, and what is special to pools."""
 
 import multiprocessing
+import os
 import pickle
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import loky
 import numpy as np
 import pytest
@@ -117,6 +121,20 @@ def test_broken_pool_of_the_caller_is_a_lost_worker(pool: ProcessPoolExecutor) -
 def test_what_is_no_pool_says_so(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message), FuturesExecutor(given):
         pass
+
+
+def grown(x: int) -> int:
+    """Return the process, which keeps 320 MB from now on."""
+    kept = sys.modules[tasks.__name__]
+    kept.big = np.ones(40_000_000)  # type: ignore[attr-defined]
+    time.sleep(1.1)  # loky looks once a second
+    return os.getpid()
+
+
+def test_worker_of_loky_that_keeps_much_is_not_taken_for_a_leak() -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with FuturesExecutor("loky", n_workers=1) as executor:
+        assert len({next(map_blocks(executor, grown, [0])) for _ in range(2)}) == 1
 
 
 def test_loky_is_the_one_of_its_own_package() -> None:

@@ -25,6 +25,7 @@ from recscale_dask.execution.portable import run_job, task_name
 from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 
+_RESULT_TIMEOUT = 600.0  # seconds for a finished result to arrive; its worker counts as dead after that
 _BIG = 1 << 18  # bytes above this are scattered: a graph holds a task and a job, and stays below 1 MB
 
 
@@ -85,24 +86,7 @@ class Call:
 
     def answer(self, future: Future, index: int) -> Outcome:
         """Return the outcome of a future that ended."""
-        return collected(self._outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
-
-    def _outcome(self, future: Future, index: int) -> Outcome:
-        """Return the outcome of a future that ended, as it travelled."""
-        reason: object = future.status
-        if future.status == "finished":
-            try:
-                outcome: Outcome = self._link.fetch(future)
-                return outcome
-            except (OSError, CancelledError, KilledWorker) as error:
-                reason = error
-            except Exception as error:  # the result does not load here
-                return unportable(index, error)
-        elif future.status == "error":
-            reason = future.exception()
-            if not isinstance(reason, KilledWorker):
-                return Outcome(index, error=f"{type(reason).__name__}: {reason}")
-        return Outcome(index, error=f"a Dask worker died, or data on it was lost ({reason})", lost=True)
+        return collected(_outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
 
     def release(self) -> None:
         """Give up what is still to come: Dask drops tasks whose result nobody wants."""
@@ -111,6 +95,24 @@ class Call:
         for blank in self._blanks.values():
             if self._exchange is not None:
                 self._exchange.give_back(blank.path)
+
+
+def _outcome(future: Future, index: int) -> Outcome:
+    """Return the outcome of a future that ended, as it travelled."""
+    reason: object = future.status
+    if future.status == "finished":
+        try:
+            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
+            return outcome
+        except (OSError, CancelledError, KilledWorker) as error:
+            reason = error
+        except Exception as error:  # the result does not load here
+            return unportable(index, error)
+    elif future.status == "error":
+        reason = future.exception()
+        if not isinstance(reason, KilledWorker):
+            return Outcome(index, error=f"{type(reason).__name__}: {reason}")
+    return Outcome(index, error=f"a Dask worker died, or data on it was lost ({reason})", lost=True)
 
 
 def check_pickles(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The way of data between this process and the workers of a Dask cluster.
+"""The way of data from this process to the workers of a Dask cluster.
 
 Scattered data is not replicated beforehand: a worker fetches what its tasks need once, from any worker that has it,
 which also serves workers that join later.
@@ -18,13 +18,14 @@ from recscale_dask.execution.contract import Broadcast
 from recscale_dask.execution.dask_cluster import has_worker
 
 _ANSWER = 2.0  # seconds for a worker to say who it is
-_RESULT_TIMEOUT = 600.0  # seconds for a finished result to arrive; its worker counts as dead after that
 
 
 class Link:
-    """Sends values to the workers and fetches results, without the scheduler if this process reaches all of them.
+    """Sends values to the workers, without the scheduler if this process reaches all of them.
 
-    Each byte that takes the way through the scheduler, as Dask has it by default, is copied twice more.
+    What takes the way through the scheduler, as Dask has it by default, is received and sent once more, and in its
+    memory meanwhile. Results do take that way: the scheduler knows at once when the worker that has one dies, and this
+    process would try to reach it for half a minute.
 
     Parameters
     ----------
@@ -64,15 +65,6 @@ class Link:
         # Workers may be gone by now, or about to go. The tasks will tell; they take the data from whoever has it.
         with suppress(Exception):
             self.client.replicate(data, n_workers)
-
-    def fetch(self, future: Future) -> Any:
-        """Return the result of a future that is finished; raises what ``future.result`` does."""
-
-        def gather() -> Any:
-            return self.client.gather([future], direct=self._direct, asynchronous=True)
-
-        [result] = self.client.sync(gather, callback_timeout=_RESULT_TIMEOUT)
-        return result
 
 
 def _reaches(client: Client, workers: Collection[str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import cloudpickle
@@ -31,6 +32,10 @@ PoolFactory: TypeAlias = Callable[..., Pool]
 """Makes a pool; called without arguments, or with the number of workers."""
 
 _KNOWN = {"loky": "loky:ProcessPoolExecutor", "mpi4py": "mpi4py.futures:MPIPoolExecutor"}
+_OPTIONS = {
+    # loky ends workers that grew by 300 MB, which it takes for a leak: here it is blocks, mapped or kept.
+    "loky": {"env": {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}},
+}
 
 
 class KeptBroadcast(Broadcast):
@@ -263,7 +268,7 @@ def _factory(name: str) -> PoolFactory:
     except (AttributeError, ValueError) as error:
         known = ", ".join(map(repr, _KNOWN))
         raise OptionError(f"pool {name!r}: {_text(error)}. Give 'package.module:function', or {known}.") from error
-    return factory
+    return partial(factory, **_OPTIONS[name]) if name in _OPTIONS else factory
 
 
 def _text(error: BaseException) -> str:
