@@ -105,7 +105,7 @@ class Driver:
             run.running[ref] = each
 
     def add_up(self, call: str, work: bytes, blank: FileRecipe | None) -> None:
-        """Have what is under way added up on the workers, neighbours in pairs level by level: one outcome, of index 0."""
+        """Have what is under way added up on the workers, neighbours in pairs level by level, to one outcome: 0."""
         run = self._runs[call]
         level = list(run.running)
         while len(level) > 1:

@@ -1,8 +1,8 @@
 """The executor for Ray.
 
-The connection to Ray is in a process of its own (`companion`), because Ray ends the process that has it when the node below
-it dies. On one machine constants, blocks and large results are in files that workers map; in a cluster the companion puts
-them once into Ray's object store, shared memory that sends a value to each further machine once.
+The connection to Ray is in a process of its own (`companion`), because Ray ends the process that has it when the node
+below it dies. On one machine constants, blocks and large results are in files that workers map; in a cluster the
+companion puts them once into Ray's object store, shared memory that sends a value to each further machine once.
 """
 
 from __future__ import annotations

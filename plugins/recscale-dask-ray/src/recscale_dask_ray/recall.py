@@ -1,7 +1,7 @@
 """Calling back what runs on Ray: a mark in the cluster's own table, which workers look at.
 
-`ray.cancel` would be the way. But up to Ray 2.60 at least, cancelling a task whose answer comes in at that moment ends the
-process that asked (task_manager.cc: "Tried to complete task that was not pending").
+`ray.cancel` would be the way. But up to Ray 2.60 at least, cancelling a task whose answer comes in at that moment ends
+the process that asked (task_manager.cc: "Tried to complete task that was not pending").
 """
 
 from __future__ import annotations

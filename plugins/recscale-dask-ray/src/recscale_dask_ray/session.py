@@ -16,10 +16,10 @@ from recscale_dask.errors import ExecutorUnavailable
 _SECONDS = 5.0  # for a connection to a cluster
 _CLIENT = "ray://"
 _MODE = "RAY_AUTH_MODE"
-_JOINING = "Look at the address, or start one: `ray start --head`, then `ray start --address=ADDRESS` on each machine."
-_TOKEN = (
-    "The cluster asks for a token: set RAY_AUTH_MODE=token, with the cluster's token in ~/.ray/auth_token, in the file "
-    "RAY_AUTH_TOKEN_PATH or in RAY_AUTH_TOKEN"
+_TOKEN = "set RAY_AUTH_MODE=token, and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token."
+_JOINING = (
+    "Look at the address, or start one: `ray start --head`, then `ray start --address=ADDRESS` on each machine. "
+    f"If it asks for a token, {_TOKEN}"
 )
 
 
@@ -57,9 +57,6 @@ def enter(place: Place, undo: ExitStack) -> None:
         If nobody answers there, or it does not start.
     """
     _authenticate(place)
-    import ray  # after that: it reads the environment
-
-    undo.callback(ray.shutdown)
     if place.address is None:
         where, advice = "Ray does not start here", "Look at memory, shared memory and process limits."
         options: dict[str, Any] = {
@@ -72,14 +69,18 @@ def enter(place: Place, undo: ExitStack) -> None:
         }
     else:
         _knock(place.address)
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, to connect
         where, advice = f"there is no Ray cluster at {place.address!r}", _JOINING
         options = {"address": place.address, "runtime_env": place.runtime_env}
+    import ray  # after that: it reads the environment
+
+    undo.callback(ray.shutdown)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:
         found = f"{type(error).__name__}: {str(error)[:500]}"
-        if "AuthToken" in found or "UNAUTHENTICATED" in found or "uthentication" in found:
-            where, advice = f"the Ray cluster at {place.address!r} refuses us", f"{_TOKEN}."
+        if "AuthToken" in f"{error} {error.__cause__}":
+            where, advice = f"the Ray cluster at {place.address!r} refuses us", f"It asks for a token: {_TOKEN}"
         raise ExecutorUnavailable(f"{where}: {found}. {advice}") from error
 
 
