@@ -196,7 +196,8 @@ class TestRayOfOurOwn:
         before = set(psutil.Process().children(recursive=True))
         with make_ray() as executor:
             assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
-        assert {each.name() for each in set(psutil.Process().children(recursive=True)) - before} <= {"python"}
+        left = set(psutil.Process().children(recursive=True)) - before
+        assert not [each for each in left if "resource_tracker" not in " ".join(each.cmdline())]
         assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == (environment, handler)
 
     def test_node_that_dies_ends_in_an_error_and_the_executor_opens_again(self) -> None:

@@ -32,7 +32,7 @@ from recscale_dask.execution.portable import dump_bytes, task_name
 from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Combine, Task
 from recscale_dask_ray.companion import Companion
-from recscale_dask_ray.session import Place
+from recscale_dask_ray.session import Place, TokenAsked, tries
 from recscale_dask_ray.shipment import Shipment
 
 _POLL = 1.0  # seconds between two looks at how many CPUs there are
@@ -121,12 +121,23 @@ class RayExecutor(Executor):
         shared = place.address is None if self._shared_files is None else self._shared_files
         self._exchange = Exchange()
         self._undo.callback(self._exchange.close)
-        self._companion = Companion(place, shared)
-        self._undo.callback(self._companion.end)
-        self._companion.ask("check")
+        self._companion = self._connected(tries(place), shared)
         self._cpus = 0.0, 1
         folds = self.parallelism > _FEW_WORKERS if self._folds is None else self._folds
         self.capabilities = replace(self.capabilities, shared_files=shared, folds=folds)
+
+    def _connected(self, places: list[Place], shared_files: bool) -> Companion:
+        """Return a companion at the first of some places that lets it in."""
+        place, *others = places
+        companion = Companion(place, shared_files)
+        self._undo.callback(companion.end)
+        try:
+            companion.ask("check")
+        except TokenAsked:
+            if not others:
+                raise
+            return self._connected(others, shared_files)
+        return companion
 
     def _place(self) -> Place:
         if self._address is not None:

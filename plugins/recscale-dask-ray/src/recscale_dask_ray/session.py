@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import secrets
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Place:
         Of a cluster that there is; None: one of our own.
     runtime_env : dict or None
         For workers of a cluster.
+    token : bool
+        Show the user's token to a cluster.
     n_workers : int
         Of a Ray of our own.
     object_store_bytes : int
@@ -43,9 +46,14 @@ class Place:
 
     address: str | None = None
     runtime_env: dict[str, Any] | None = None
+    token: bool = False
     n_workers: int = 1
     object_store_bytes: int = 0
     folder: str = ""
+
+
+class TokenAsked(ExecutorUnavailable):
+    """The cluster asks for a token that it was not shown."""
 
 
 def enter(place: Place, undo: ExitStack) -> None:
@@ -54,7 +62,7 @@ def enter(place: Place, undo: ExitStack) -> None:
     Raises
     ------
     ExecutorUnavailable
-        If nobody answers there, or it does not start.
+        If nobody answers there, or it does not start; `TokenAsked` if it asks for one.
     """
     _authenticate(place)
     if place.address is None:
@@ -69,7 +77,7 @@ def enter(place: Place, undo: ExitStack) -> None:
         }
     else:
         _knock(place.address)
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, to connect
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # one a second, to connect
         where, advice = f"there is no Ray cluster at {place.address!r}", _JOINING
         options = {"address": place.address, "runtime_env": place.runtime_env}
     import ray  # after that: it reads the environment
@@ -80,19 +88,16 @@ def enter(place: Place, undo: ExitStack) -> None:
     except Exception as error:
         found = f"{type(error).__name__}: {str(error)[:500]}"
         if "AuthToken" in f"{error} {error.__cause__}":
-            where, advice = f"the Ray cluster at {place.address!r} refuses us", f"It asks for a token: {_TOKEN}"
+            raise TokenAsked(f"the Ray cluster at {place.address!r} asks for a token: {_TOKEN}") from error
         raise ExecutorUnavailable(f"{where}: {found}. {advice}") from error
 
 
 def _knock(address: str) -> None:
     """Raise an error soon if nobody is at an address: Ray would try for half a minute."""
-    if address.startswith(_CLIENT):
-        try:
-            import grpc  # noqa: F401
-        except ImportError as error:
-            raise ExecutorUnavailable(
-                f"{address!r} is for Ray Client, which needs grpcio. Run: pip install 'recscale-dask-ray[client]'"
-            ) from error
+    if address.startswith(_CLIENT) and importlib.util.find_spec("grpc") is None:
+        raise ExecutorUnavailable(
+            f"{address!r} is for Ray Client, which needs grpcio. Run: pip install 'recscale-dask-ray[client]'"
+        )
     host, port = _host_and_port(address)
     if port is None:
         return
@@ -111,17 +116,28 @@ def _host_and_port(address: str) -> tuple[str, int | None]:
 
 
 def _authenticate(place: Place) -> None:
-    """Say how we show who we are, if the environment does not.
-
-    A Ray of our own gets a token that nobody else has. A cluster started on this machine asks for the user's token
-    if there is one, as `ray start` has it; Ray itself shows it to address="auto" only.
-    """
+    """Say how we show who we are, if the environment does not: a Ray of our own gets a token that nobody else has."""
     if _MODE in os.environ:
         return
     if place.address is None:
         os.environ.update({_MODE: "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    elif _is_here(_host_and_port(place.address)[0]) and _has_token():
+    elif place.token:
         os.environ[_MODE] = "token"
+
+
+def tries(place: Place) -> list[Place]:
+    """Return the place as often as it is worth to try, without and with the user's token.
+
+    `ray start` has a cluster ask for it if there is one, and `ray.init` shows it to ``"auto"`` only. We show it to
+    addresses of this machine. Not at once: who shows one also asks for one, and nodes without cannot reach us.
+    Nodes do not call a Ray Client, whose proxy does not tell what it asks for.
+    """
+    if place.address is None or _MODE in os.environ:
+        return [place]
+    if not (_is_here(_host_and_port(place.address)[0]) and _has_token()):
+        return [place]
+    shown = replace(place, token=True)
+    return [shown] if place.address.startswith(_CLIENT) else [place, shown]
 
 
 def _is_here(host: str) -> bool:
