@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 
 _PATIENCE = 60.0  # seconds for a node to start
 
@@ -57,8 +58,7 @@ class RayCluster:
         options += ["--temp-dir", self._folder, "--include-log-monitor", "false"]
         options += ["--ray-client-server-port", str(client_port)] if client else []
         self._start(*options)
-        for each in (port, client_port) if client else (port,):
-            _wait_for(each)
+        self._wait_for_node(client_port if client else port)
 
     def add_node(self, num_cpus: int = 1) -> subprocess.Popen[bytes]:
         """Start a node, and return its process; it joins within seconds."""
@@ -95,21 +95,21 @@ class RayCluster:
         self.nodes.append(node)
         return node
 
+    def _wait_for_node(self, port: int) -> None:
+        """Wait until the head node is there and takes connections."""
+        node, end = Path(self._folder, "session_latest", "sockets", "raylet"), time.monotonic() + _PATIENCE
+        while True:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                if node.exists():
+                    return
+            if time.monotonic() > end:
+                self.close()
+                raise TimeoutError(f"no Ray node at port {port} within {_PATIENCE:g} s")
+            time.sleep(0.1)
+
 
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-        else:
-            return
