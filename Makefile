@@ -48,5 +48,5 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml plugins/recscale-dask-spark/pyproject.toml plugins/recscale-dask-ray/pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[dev]" --editable plugins/recscale-dask-spark --editable plugins/recscale-dask-ray
+	$(PIP) --editable ".[dev]" --editable plugins/recscale-dask-spark --editable "plugins/recscale-dask-ray[client]"
 	touch $(VENV)/.core $@

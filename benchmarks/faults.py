@@ -95,11 +95,6 @@ REASONS = {
 }
 """Cells that cannot be, and why."""
 
-GAPS = {
-    ("ray", "connection cut"): "Ray ends the driver's process itself when its raylet dies, and no error can be caught",
-}
-"""Cells that end with the process that runs the fit, and why."""
-
 ENDED = "the driver's process ended"
 _MARK = "RECSCALE_FAULT_CELL"  # in the environment of all processes of a cell
 _FOR_LIFE = ("resource_tracker", "Dask-Offload_0", "Dask-Callback-Thread_0")
@@ -315,7 +310,7 @@ def cell(name: str, fault: str) -> dict[str, Any]:
 
 def expected_of(name: str, fault: str) -> str:
     """Return how a cell should end."""
-    return ENDED if (name, fault) in GAPS else EXPECTED.get((name, fault), SCENARIOS[fault].expected)
+    return EXPECTED.get((name, fault), SCENARIOS[fault].expected)
 
 
 def _errors() -> Any:
@@ -374,8 +369,6 @@ def _text(name: str, fault: str, found: dict[str, Any], notes: list[str]) -> str
     text = f"{found['ended']}, {found['seconds']:.0f} s{left}"
     if not found["ok"]:
         return f"{text} (FAILED)"
-    if (name, fault) in GAPS:
-        return f"gap: {text}{note(GAPS[name, fault])}"
     return text + (note(OTHERWISE[name, fault]) if (name, fault) in EXPECTED else "")
 
 

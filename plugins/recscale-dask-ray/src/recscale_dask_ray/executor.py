@@ -1,50 +1,65 @@
 """The executor for Ray.
 
-Constants and blocks are put once into Ray's object store, shared memory that workers of a machine map without a copy
-and that sends an object to each further machine once. Large results come back the same way.
+The connection to Ray is in a process of its own (`companion`), because Ray ends the process that has it when the node
+below it dies. On one machine constants, blocks and large results are in files that workers map; in a cluster the
+companion puts them once into Ray's object store, shared memory that sends a value to each further machine once.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
+import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
-
-import cloudpickle
-import ray
-from ray.exceptions import GetTimeoutError, RayError, RaySystemError, RayTaskError
 
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.deposit import collected
+from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.machine import cpu_count
+from recscale_dask.execution.memory import usable_memory
 from recscale_dask.execution.packing import pack
-from recscale_dask.execution.portable import dump_bytes
+from recscale_dask.execution.portable import dump_bytes, task_name
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Combine, Task
-from recscale_dask_ray import worker
-from recscale_dask_ray.session import join_ray, start_ray
+from recscale_dask_ray.companion import Companion
+from recscale_dask_ray.session import Place, TokenAsked, tries
+from recscale_dask_ray.shipment import Shipment
 
-_POLL = 1.0  # seconds between two looks at the cluster
+_POLL = 1.0  # seconds between two looks at how many CPUs there are
 _FEW_WORKERS = 8  # up to which partial sums are added here in less time than workers are told to
-_FIRST_TASK = 60.0  # seconds for a first worker to start
+_SMALLEST_STORE = 80 << 20  # bytes; Ray wants some 75 MB
+_SHARED_MEMORY = Path("/dev/shm")
+_SOCKET_FOLDER = 40  # of the 107 bytes of a socket's path, Ray's own names take 65
 
 
 class RayBroadcast(Broadcast):
     """A value in Ray's object store; on workers a `LocalBroadcast` takes its place."""
 
-    def __init__(self, value: Any) -> None:
-        _check_pickles(value)
-        self.ref: ray.ObjectRef[Any] | None = ray.put(value)
+    def __init__(self, value: Any, key: str, companion: Companion) -> None:
+        self.key = key
+        self._value = value
+        self._companion: Companion | None = companion
 
     def load(self) -> Any:
-        """Return the value on the driver, from the store."""
-        return None if self.ref is None else ray.get(self.ref)
+        """Return the value on the driver."""
+        return self._value
 
     def release(self) -> None:
-        """Let go of it: Ray frees what nobody refers to."""
-        self.ref = None
+        """Forget it here and there."""
+        companion, self._companion, self._value = self._companion, None, None
+        if companion is not None:
+            with suppress(ExecutorUnavailable):  # what is gone holds nothing
+                companion.ask("free", self.key)
 
 
 class RayExecutor(Executor):
@@ -53,13 +68,17 @@ class RayExecutor(Executor):
     Parameters
     ----------
     address : str, optional
-        Of a cluster that this machine is a node of: ``"auto"`` or ``"10.0.0.1:6379"``. Without it the Ray that this
-        process is connected to is used and left open, and if there is none, one of its own is started and ended.
+        Of a cluster that this machine is a node of, ``"auto"`` or ``"10.0.0.1:6379"``; or of Ray Client,
+        ``"ray://10.0.0.1:10001"``, from anywhere. Without it the cluster that this process is connected to is
+        used, and if there is none, a Ray of its own is started and ended.
     n_workers : int, optional
         Number of worker processes of a Ray of its own; by default as many as this process may use cores.
     object_store_bytes : int, optional
         Shared memory of a Ray of its own; by default a third of the memory that may be used. What does not fit
         goes to disk.
+    shared_files : bool, optional
+        Whether every worker sees the temporary files of this machine: constants, blocks and large results are
+        then mapped from one copy. By default for a Ray of its own only.
     folds : bool, optional
         Whether workers add partial sums up among themselves; by default on more than 8.
     """
@@ -73,6 +92,7 @@ class RayExecutor(Executor):
         *,
         n_workers: int | None = None,
         object_store_bytes: int | None = None,
+        shared_files: bool | None = None,
         folds: bool | None = None,
     ) -> None:
         if address is not None and (n_workers is not None or object_store_bytes is not None):
@@ -84,62 +104,57 @@ class RayExecutor(Executor):
         self._object_store_bytes = (
             None if object_store_bytes is None else whole_number(object_store_bytes, "object_store_bytes")
         )
+        self._shared_files = shared_files
         self._folds = folds
-        self._open = False
-        self._run: Any = None
-        self._combine: Any = None
+        self._companion: Companion | None = None
+        self._exchange: Exchange | None = None
         self._sent: weakref.WeakSet[RayBroadcast] = weakref.WeakSet()
+        self._names = map(str, itertools.count())
         self._cpus = (0.0, 1)  # when they were counted, and how many
         self._undo = ExitStack()
 
     # -- opening and closing -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Use the Ray there is, join the one at the address, or start one."""
-        if ray.is_initialized():
-            if self._address is not None:
-                raise ExecutorUnavailable(
-                    "this process is connected to a Ray already. Leave the address out to use that one, or call "
-                    "ray.shutdown() before."
-                )
-        elif self._address is not None:
-            join_ray(self._address, self._undo)
-        else:
-            start_ray(self._n_workers, self._object_store_bytes, self._undo)
-        self._open = True
+        """Connect to the cluster at the address or to that of this process, or start one."""
+        place = self._place()
+        shared = place.address is None if self._shared_files is None else self._shared_files
+        self._exchange = Exchange()
+        self._undo.callback(self._exchange.close)
+        self._companion = self._connected(tries(place), shared)
         self._cpus = 0.0, 1
-        # Ray's own retries would run again what the core counts.
-        options = {"num_cpus": 1, "max_retries": 0}
-        self._run, self._combine = ray.remote(**options)(worker.run), ray.remote(**options)(worker.combine)
-        self._check_worker()
         folds = self.parallelism > _FEW_WORKERS if self._folds is None else self._folds
-        self.capabilities = replace(self.capabilities, folds=folds)
+        self.capabilities = replace(self.capabilities, shared_files=shared, folds=folds)
 
-    def _check_worker(self) -> None:
-        """Look whether a worker starts and has the versions that we have."""
-        ours = worker.versions()
+    def _connected(self, places: list[Place], shared_files: bool) -> Companion:
+        """Return a companion at the first of some places that lets it in."""
+        place, *others = places
+        companion = Companion(place, shared_files)
+        self._undo.callback(companion.end)
         try:
-            theirs = ray.get(ray.remote(num_cpus=1, max_retries=0)(worker.versions).remote(), timeout=_FIRST_TASK)
-        except GetTimeoutError as error:
-            raise ExecutorUnavailable(
-                f"no worker of Ray took a first task within {_FIRST_TASK:g} s. Are there free CPUs? See `ray status`."
-            ) from error
-        except RayError as error:
-            raise ExecutorUnavailable(
-                f"a worker of Ray cannot run recscale_dask: {_text(error)}. Install recscale-dask-ray on every node."
-            ) from error
-        if theirs != ours:
-            raise ExecutorUnavailable(
-                f"a worker of Ray has recscale_dask {theirs}; here it is {ours}. Install the same on every node."
-            )
+            companion.ask("check")
+        except TokenAsked:
+            if not others:
+                raise
+            return self._connected(others, shared_files)
+        return companion
+
+    def _place(self) -> Place:
+        if self._address is not None:
+            return Place(self._address)
+        ray = sys.modules.get("ray")  # who is connected has imported it
+        if ray is not None and ray.is_initialized():
+            return _place_of_process(ray)
+        folder = _socket_folder()
+        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        store = self._object_store_bytes or _default_store()
+        return Place(n_workers=self._n_workers or cpu_count(), object_store_bytes=store, folder=folder)
 
     def stop(self) -> None:
-        """Free what is in the store, and end Ray if `start` started it."""
-        if ray.is_initialized():
-            for broadcast in list(self._sent):
-                broadcast.release()
-        self._open = False
-        self._run = self._combine = None
+        """Leave the cluster as it was, or end a Ray of our own."""
+        for broadcast in list(self._sent):
+            broadcast.release()
+        self._companion = self._exchange = None
         self._undo.close()
 
     # -- the contract ------------------------------------------------------------------------------------
@@ -149,133 +164,153 @@ class RayExecutor(Executor):
         """CPUs of all nodes, as Ray counts them; at least 1."""
         counted, cpus = self._cpus
         if time.monotonic() - counted > _POLL:
-            self._opened()
-            try:
-                cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
-            except Exception as error:
-                raise _gone(error) from error
+            cpus = self._opened()[0].ask("cpus")
             self._cpus = time.monotonic(), cpus
         return cpus
 
     def broadcast(self, value: Any) -> Broadcast:
-        """Put the value into the object store."""
-        self._opened()
-        broadcast = RayBroadcast(value)
+        """Write the value to a file that every worker maps, or put it into the object store."""
+        companion, exchange = self._opened()
+        file = exchange.put(value)
+        if self.capabilities.shared_files:
+            return file
+        broadcast = RayBroadcast(value, next(self._names), companion)
+        try:
+            companion.ask("put", broadcast.key, file)
+        finally:
+            file.release()
         self._sent.add(broadcast)
         return broadcast
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers finish."""
-        self._opened()
-        call = _Call(self._run, task, constants)
         jobs = iter(jobs)
-        running: dict[Any, int] = {}
-        # Closing takes no further jobs and forgets those under way, which are few: `ray.cancel` of a task that
-        # answers at that moment makes Ray 2.60 end this process (task_manager.cc: unexpected system state).
-        while True:
-            while len(running) < 2 * self.parallelism and (job := next(jobs, None)) is not None:
-                ref = call.submit(job)
-                if isinstance(ref, Outcome):
-                    yield ref
-                else:
-                    running[ref] = job.index
-            if not running:
-                return
-            for ref in self._wait(list(running)):
-                yield _outcome(ref, running.pop(ref))
+        with self._call(task, constants) as call:
+            while True:
+                room = 2 * self.parallelism - call.n_running
+                refused = call.submit(itertools.islice(jobs, max(0, room)))
+                yield from refused
+                if not call.n_running and not refused:
+                    return
+                if call.n_running:
+                    yield from call.wait()
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
-        self._opened()
-        call = _Call(self._run, task, constants)
-        work = dump_bytes(combine)
-        level: list[Any] = []
-        for job in jobs:
-            ref = call.submit(job)
-            if isinstance(ref, Outcome):
-                return ref
-            level.append(ref)
-        while len(level) > 1:
-            pairs = zip(level[::2], level[1::2], strict=False)
-            odd = level[-1:] if len(level) % 2 else []
-            level = [self._combine.remote(work, left, right) for left, right in pairs] + odd
-        while not self._wait(level):
-            pass
-        outcome = _outcome(level[0], 0)
+        with self._call(task, constants) as call:
+            for outcome in call.submit(jobs):
+                return outcome
+            call.add_up(combine)
+            while not (outcomes := call.wait()):
+                pass
+        outcome = outcomes[0]
         if outcome.lost:
             raise WorkerLost(outcome.error)
         return outcome
 
-    # -- waiting -----------------------------------------------------------------------------------------
-
-    def _opened(self) -> None:
-        if not self._open:
-            raise self.not_open()
-        if not ray.is_initialized():
-            raise ExecutorUnavailable("Ray was shut down while the executor was open. Open it again.")
-
-    def _wait(self, refs: list[Any]) -> list[Any]:
-        """Return the references whose tasks ended, maybe none after a while."""
+    @contextmanager
+    def _call(self, task: Task, constants: Mapping[str, Broadcast]) -> Iterator[_Call]:
+        companion, exchange = self._opened()
+        call = _Call(companion, exchange, next(self._names), task, constants)
         try:
-            ended, _ = ray.wait(refs, num_returns=1, timeout=_POLL)
-            if ended:  # all that are ready by now
-                ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-        except RaySystemError as error:
-            raise _gone(error) from error
-        return list(ended)
+            yield call
+        finally:
+            with suppress(ExecutorUnavailable):
+                call.end()
+
+    def _opened(self) -> tuple[Companion, Exchange]:
+        if self._companion is None or self._exchange is None:
+            raise self.not_open()
+        return self._companion, self._exchange
 
 
 class _Call:
-    """One task with its constants, on its way to the workers."""
+    """One task with its constants, and the jobs of it that are under way."""
 
-    def __init__(self, run: Any, task: Task, constants: Mapping[str, Broadcast]) -> None:
-        self._run = run
-        name = getattr(task, "__name__", type(task).__name__)
-        self._options = {"name": f"recscale_dask: {name}"}
+    def __init__(
+        self, companion: Companion, exchange: Exchange, name: str, task: Task, constants: Mapping[str, Broadcast]
+    ) -> None:
+        self._companion = companion
+        self._exchange = exchange
+        self._name = name
+        self._running: dict[int, FileRecipe | None] = {}
         self._error: Exception | None = None
         try:
-            data, self._constants = pack((task, dict(constants)), RayBroadcast)
-            self._work = ray.put(data)
+            data, handles = pack((task, dict(constants)), RayBroadcast)
         except Exception as error:
             self._error = error
+        else:
+            self._ask("begin", f"recscale_dask: {task_name(task)}", data, tuple(each.key for each in handles))
 
-    def submit(self, job: Job) -> Any:
-        """Return the reference of a job's outcome, or the outcome that says why it cannot be sent."""
-        if self._error is not None:
-            return _unportable(job.index, self._error)
-        try:
-            data, handles = pack(job, RayBroadcast)
-        except Exception as error:
-            return _unportable(job.index, error)
-        held = [handle.ref for handle in (*self._constants, *handles)]
-        return self._run.options(**self._options).remote(job.index, len(self._constants), self._work, data, *held)
+    @property
+    def n_running(self) -> int:
+        """How many jobs are under way."""
+        return len(self._running)
+
+    def submit(self, jobs: Iterable[Job]) -> list[Outcome]:
+        """Send jobs, and return the outcomes of those that cannot be sent."""
+        refused, shipments = [], []
+        for job in jobs:
+            try:
+                if self._error is not None:
+                    raise self._error
+                data, handles = pack(job, RayBroadcast)
+            except Exception as error:
+                refused.append(Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False))
+                continue
+            blank = self._running[job.index] = self._exchange.blank()
+            shipments.append(Shipment(job.index, data, tuple(each.key for each in handles), blank))
+        if shipments:
+            self._ask("submit", shipments)
+        return refused
+
+    def add_up(self, combine: Combine) -> None:
+        """Have the results of all jobs added up: one outcome will come, of index 0."""
+        self._give_back()
+        self._running = {0: self._exchange.blank()}
+        self._ask("add_up", dump_bytes(combine), self._running[0])
+
+    def wait(self) -> list[Outcome]:
+        """Return outcomes that are there; after a while maybe none."""
+        found = self._ask("wait")
+        return [collected(each, self._running.pop(each.index), self._exchange) for each in found]
+
+    def end(self) -> None:
+        """Call back what is under way."""
+        self._give_back()
+        self._ask("end")
+
+    def _give_back(self) -> None:
+        for blank in self._running.values():
+            if blank is not None:
+                self._exchange.give_back(blank.path)
+
+    def _ask(self, request: str, *arguments: Any) -> Any:
+        return self._companion.ask(request, self._name, *arguments)
 
 
-def _outcome(ref: Any, index: int) -> Outcome:
-    """Return the outcome of a task that ended."""
+def _place_of_process(ray: Any) -> Place:
+    """Return where the cluster is that this process is connected to."""
+    context = ray.get_runtime_context()
     try:
-        outcome: Outcome = ray.get(ref)
-        return outcome
-    except RayTaskError as error:  # not of our task, which answers with an outcome: of Ray around it
-        return Outcome(index, error=_text(error.cause), traceback=str(error), portable=False)
-    except RayError as error:
-        return Outcome(index, error=f"a Ray worker died, or an object was lost ({_text(error)})", lost=True)
-    except Exception as error:  # the result does not load here
-        return _unportable(index, error)
+        return Place(context.gcs_address, dict(context.runtime_env))
+    except Exception as error:
+        raise ExecutorUnavailable(
+            f"this process is connected to a Ray that does not tell its address ({type(error).__name__}: {error}). "
+            "Give it: address='ray://HOST:10001' for Ray Client."
+        ) from error
 
 
-def _check_pickles(value: Any) -> None:
-    """Raise the error of a value that cannot be pickled as it is: Ray wraps it in a page of advice."""
-    cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+def _socket_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="ray-")
+    if len(os.fsencode(folder)) > _SOCKET_FOLDER:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    return folder
 
 
-def _gone(error: Exception) -> ExecutorUnavailable:
-    return ExecutorUnavailable(f"Ray has stopped ({_text(error)}). Look at its logs, and run again.")
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:300]}"
-
-
-def _unportable(index: int, error: Exception) -> Outcome:
-    return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+def _default_store() -> int:
+    wanted = usable_memory() // 3
+    if _SHARED_MEMORY.is_dir():
+        wanted = min(wanted, int(0.8 * shutil.disk_usage(_SHARED_MEMORY).free))
+    return max(_SMALLEST_STORE, wanted)

@@ -1,117 +1,155 @@
-"""Getting hold of Ray, and giving back all that one of our own took."""
+"""Getting hold of Ray in the process that drives it, and what to say if that fails."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
-import shutil
-import signal
+import secrets
 import socket
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from recscale_dask.errors import ExecutorUnavailable
-from recscale_dask.execution.machine import cpu_count
-from recscale_dask.execution.memory import usable_memory
 
 _SECONDS = 5.0  # for a connection to a cluster
-_SMALLEST_STORE = 80 << 20  # bytes; Ray wants some 75 MB
-_SHARED_MEMORY = Path("/dev/shm")
-_SOCKET_FOLDER = 40  # of the 107 bytes of a socket's path, Ray's own names take 65
+_CLIENT = "ray://"
+_MODE = "RAY_AUTH_MODE"
+_TOKEN = "set RAY_AUTH_MODE=token, and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token."
+_JOINING = (
+    "Look at the address, or start one: `ray start --head`, then `ray start --address=ADDRESS` on each machine. "
+    f"If it asks for a token, {_TOKEN}"
+)
 
 
-def start_ray(n_workers: int | None, object_store_bytes: int | None, undo: ExitStack) -> None:
-    """Start a Ray of this process's own, on this machine and reachable from it only.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which Ray to use.
 
-    Parameters
+    Attributes
     ----------
-    n_workers : int or None
-        Number of worker processes; None: as many as this process may use cores.
-    object_store_bytes : int or None
-        Shared memory for constants, blocks and results; None: a third of what may be used.
-    undo : ExitStack
-        Gets what ends it.
+    address : str or None
+        Of a cluster that there is; None: one of our own.
+    runtime_env : dict or None
+        For workers of a cluster.
+    token : bool
+        Show the user's token to a cluster.
+    n_workers : int
+        Of a Ray of our own.
+    object_store_bytes : int
+        Of a Ray of our own.
+    folder : str
+        For the sockets and logs of a Ray of our own.
+    """
+
+    address: str | None = None
+    runtime_env: dict[str, Any] | None = None
+    token: bool = False
+    n_workers: int = 1
+    object_store_bytes: int = 0
+    folder: str = ""
+
+
+class TokenAsked(ExecutorUnavailable):
+    """The cluster asks for a token that it was not shown."""
+
+
+def enter(place: Place, undo: ExitStack) -> None:
+    """Connect this process to the Ray at a place, or start one; `undo` gets what ends that.
 
     Raises
     ------
     ExecutorUnavailable
-        If it does not start.
+        If nobody answers there, or it does not start; `TokenAsked` if it asks for one.
     """
-    folder = tempfile.mkdtemp(prefix="ray-")
-    if len(os.fsencode(folder)) > _SOCKET_FOLDER:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    undo.callback(shutil.rmtree, folder, ignore_errors=True)
-    options: dict[str, Any] = {
-        "num_cpus": n_workers or cpu_count(),
-        "object_store_memory": object_store_bytes or _default_store(),
-        "include_dashboard": False,
-        "_temp_dir": folder,
-        "_node_ip_address": "127.0.0.1",
-    }
-    _init("Ray does not start here", "Look at memory, shared memory and process limits.", "local", options, undo)
+    _authenticate(place)
+    if place.address is None:
+        where, advice = "Ray does not start here", "Look at memory, shared memory and process limits."
+        options: dict[str, Any] = {
+            "address": "local",
+            "num_cpus": place.n_workers,
+            "object_store_memory": place.object_store_bytes,
+            "include_dashboard": False,
+            "_temp_dir": place.folder,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        _knock(place.address)
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # one a second, to connect
+        where, advice = f"there is no Ray cluster at {place.address!r}", _JOINING
+        options = {"address": place.address, "runtime_env": place.runtime_env}
+    import ray  # after that: it reads the environment
 
-
-def join_ray(address: str, undo: ExitStack) -> None:
-    """Connect this process to a cluster, of which this machine is a node; its end leaves the cluster as it was.
-
-    Raises
-    ------
-    ExecutorUnavailable
-        If nobody answers there.
-    """
-    advice = (
-        "Look at the address, or start one: `ray start --head`, then `ray start --address=ADDRESS` on each machine."
-    )
-    if address.startswith("ray://"):
-        raise ExecutorUnavailable(
-            f"{address!r} is for Ray Client, which is not supported. Run this on a node, with address='auto'."
-        )
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), timeout=_SECONDS).close()
-        except OSError as error:
-            raise ExecutorUnavailable(f"nobody answers at {address!r} ({error}). {advice}") from error
-    _init(f"there is no Ray cluster at {address!r}", advice, address, {}, undo)
-
-
-def _init(failure: str, advice: str, address: str, options: dict[str, Any], undo: ExitStack) -> None:
     undo.callback(ray.shutdown)
     try:
-        with _as_it_was():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:
-        raise ExecutorUnavailable(f"{failure}: {type(error).__name__}: {str(error)[:500]}. {advice}") from error
+        found = f"{type(error).__name__}: {str(error)[:500]}"
+        if "AuthToken" in f"{error} {error.__cause__}":
+            raise TokenAsked(f"the Ray cluster at {place.address!r} asks for a token: {_TOKEN}") from error
+        raise ExecutorUnavailable(f"{where}: {found}. {advice}") from error
 
 
-def _default_store() -> int:
-    wanted = usable_memory() // 3
-    if _SHARED_MEMORY.is_dir():
-        wanted = min(wanted, int(0.8 * shutil.disk_usage(_SHARED_MEMORY).free))
-    return max(_SMALLEST_STORE, wanted)
-
-
-@contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Undo what Ray does to the process when it starts: environment, the handler of SIGTERM, logging."""
-    environment = dict(os.environ)
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    logger = logging.getLogger("ray")
-    level = logger.level
+def _knock(address: str) -> None:
+    """Raise an error soon if nobody is at an address: Ray would try for half a minute."""
+    if address.startswith(_CLIENT) and importlib.util.find_spec("grpc") is None:
+        raise ExecutorUnavailable(
+            f"{address!r} is for Ray Client, which needs grpcio. Run: pip install 'recscale-dask-ray[client]'"
+        )
+    host, port = _host_and_port(address)
+    if port is None:
+        return
     try:
-        yield
-    finally:
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update(environment)
-        logger.setLevel(level)
-        if in_main:
-            signal.signal(signal.SIGTERM, handler)
+        socket.create_connection((host, port), timeout=_SECONDS).close()
+    except OSError as error:
+        raise ExecutorUnavailable(f"nobody answers at {address!r} ({error}). {_JOINING}") from error
+
+
+def _host_and_port(address: str) -> tuple[str, int | None]:
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    return host, int(port) if host and port.isdecimal() else None
+
+
+# -- tokens ------------------------------------------------------------------------------------------
+
+
+def _authenticate(place: Place) -> None:
+    """Say how we show who we are, if the environment does not: a Ray of our own gets a token that nobody else has."""
+    if _MODE in os.environ:
+        return
+    if place.address is None:
+        os.environ.update({_MODE: "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    elif place.token:
+        os.environ[_MODE] = "token"
+
+
+def tries(place: Place) -> list[Place]:
+    """Return the place as often as it is worth to try, without and with the user's token.
+
+    `ray start` has a cluster ask for it if there is one, and `ray.init` shows it to ``"auto"`` only. We show it to
+    addresses of this machine. Not at once: who shows one also asks for one, and nodes without cannot reach us.
+    Nodes do not call a Ray Client, whose proxy does not tell what it asks for.
+    """
+    if place.address is None or _MODE in os.environ:
+        return [place]
+    if not (_is_here(_host_and_port(place.address)[0]) and _has_token()):
+        return [place]
+    shown = replace(place, token=True)
+    return [shown] if place.address.startswith(_CLIENT) else [place, shown]
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a host is this machine: nobody can listen at the address of another."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host.strip("[]"), 0))
+    except OSError:
+        return False
+    return bool(host)
+
+
+def _has_token() -> bool:
+    paths = [os.environ.get("RAY_AUTH_TOKEN_PATH"), Path.home() / ".ray" / "auth_token"]
+    return "RAY_AUTH_TOKEN" in os.environ or any(path is not None and Path(path).is_file() for path in paths)
