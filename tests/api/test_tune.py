@@ -199,3 +199,16 @@ def test_report_is_one_page_that_loads_nothing(tmp_path):
     assert not any(word in page for word in ("http", "src=", "@import", "url("))
     with pytest.raises(OutputError, match="exists already"):
         study().report(tmp_path / "tune.html")
+
+
+def test_what_no_fit_takes_is_refused_before_the_first_trial(data):
+    with pytest.raises(OptionError, match=r"no option bogus to fix; there are: .*rank"):
+        tune(data, fixed={"bogus": 1}, on_trial=lambda trial: pytest.fail("a trial was run"))
+
+
+def test_a_solver_without_options_is_judged_once_and_listed_once(data):
+    found = tune(data, solver="popularity", trials=3, space={})
+    assert [trial.metrics for trial in found.trials] == [found.best.metrics] * 3
+    assert found.trials[1].seconds == {"fit": 0.0}
+    assert str(found).splitlines()[0] == "The best 1 of 3 trials:"
+    assert "seed" not in str(found)

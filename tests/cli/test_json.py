@@ -53,7 +53,7 @@ def test_recommend(recscale, model: Path, tmp_path: Path) -> None:
 def test_evaluate(recscale, data: Path, model: Path) -> None:
     names = ["recall@5", "map@5", "rmse"]
     found = recscale("evaluate", model, "--test", data / "test.csv", "--metrics", ",".join(names), "--json").json()
-    more = {"intervals", "n_unknown_users", "n_unknown_items", "n_skipped"}
+    more = {"intervals", "n_unknown_users", "n_unknown_items", "n_seen", "n_skipped"}
     assert set(found) == {"metrics", "n_users", "seconds"} | more
     assert list(found["metrics"]) == list(found["intervals"]) == names
     by_hand = rs.evaluate(rs.load_model(model), data / "test.csv", metrics=names)

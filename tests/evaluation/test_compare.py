@@ -124,3 +124,8 @@ def test_no_models_and_no_metrics_are_refused(models, parts):
         rs.compare(models, parts[1], metrics=())
     with pytest.raises(KeyError):
         rs.compare(models, parts[1], executor="serial")["svd", "map@3"]
+
+
+def test_models_without_names_are_asked_for_names(models, parts):
+    with pytest.raises(OptionError, match=r"a list\. Give \{name: model"):
+        rs.compare(list(models.values()), parts[1], executor="serial")
