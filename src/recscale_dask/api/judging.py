@@ -9,7 +9,7 @@ import numpy as np
 
 from recscale_dask.api.executors import chosen_executor, executor_for
 from recscale_dask.api.factor_model import FactorModel
-from recscale_dask.api.observing import observing
+from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.data.interactions import Interactions
@@ -122,7 +122,7 @@ def compare(
     found = {}
     with executor_for(chosen_executor(executor, _request(largest, rows))) as opened:
         for name, model in models.items():
-            found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress)
+            found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress, name)
     n_left_out = everyone - next(iter(found.values())).n_users
     return compare_evaluations(
         found, parsed, baseline=baseline, level=level, replicates=replicates, seed=seed, n_left_out=n_left_out
@@ -168,12 +168,15 @@ def _evaluated(
     fold_in: Any,
     executor: Executor,
     progress: bool | Observer | None,
+    name: str | None = None,
 ) -> Evaluation:
     training = None
     if fold_in is not None:
         training = Training.of(model) if needs_training(metrics) else None
         model = model.fold_in(fold_in, unknown="ignore", executor=executor, progress=progress)
     with observing(progress) as observer:
+        if name is not None:
+            observer = labelled(observer, name)
         return evaluate_factors(model, test, metrics, executor, training=training, observer=observer)
 
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from recscale_dask.api.plugins import plugin_manager
@@ -81,6 +82,17 @@ def observing(progress: bool | Observer | None) -> Iterator[Observer]:
 
         with shown_progress() as shown:
             yield plugin_observer(shown)
+
+
+def labelled(observer: Observer, name: str) -> Observer:
+    """Return an observer whose runs have a name before their label, as of one model among several."""
+
+    def observe(event: Event) -> None:
+        if isinstance(event, RunStarted | BlockDone | RunFinished):
+            event = replace(event, label=f"{name}: {event.label}")
+        observer(event)
+
+    return observe
 
 
 def _both(first: Observer, second: Observer) -> Observer:

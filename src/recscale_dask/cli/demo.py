@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,8 @@ def demo(
     """
     folder = on_a_disk(out, "the folder of a demo")
     _check_folder(folder, overwrite=overwrite)
+    if sys.stderr.isatty():
+        _tell_of_compiling()
     watch, reading = Stopwatch(), options.Input(user, item, value, time, format)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.fitting import factorize
@@ -94,6 +97,13 @@ def demo(
     from recscale_dask.cli.demo_report import print_report
 
     print_report(summary, model, recommendations, tastes)
+
+
+def _tell_of_compiling() -> None:
+    from recscale_dask.api.doctor import numba_cache
+
+    if not any(numba_cache().glob("*.nbi")):
+        typer.echo("note: this first run compiles what it needs, which takes up to a minute.", err=True)
 
 
 def _check_folder(out: Path, *, overwrite: bool) -> None:
