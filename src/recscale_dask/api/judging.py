@@ -13,7 +13,7 @@ from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError, UnknownNameError
+from recscale_dask.errors import DataError, OptionError, RecscaleError, UnknownNameError
 from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES
 from recscale_dask.evaluation.compare import Comparison
 from recscale_dask.evaluation.compare import compare as compare_evaluations
@@ -133,17 +133,19 @@ def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
     names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
     if not names:
         raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")
-    found, problems = [], {}
+    found: list[MetricRequest] = []
+    problems: dict[str, RecscaleError] = {}
     for name in names:
         try:
             found.append(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)))
         except (OptionError, UnknownNameError) as problem:
             problems[name] = problem
-    for problem in problems.values():
+    if problems:
+        first = next(iter(problems.values()))
         if len(problems) == 1:
-            raise problem
+            raise first
         wrong = ", ".join(map(repr, problems))
-        raise type(problem)(f"{len(problems)} of the metrics cannot be had: {wrong}. Of the first: {problem}")
+        raise type(first)(f"{len(problems)} of the metrics cannot be had: {wrong}. Of the first: {first}")
     return tuple(found)
 
 

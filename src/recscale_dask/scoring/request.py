@@ -144,7 +144,7 @@ def _at_most(k: int, n_items: int, n_users: int) -> int:
     if rows > _MANY_ROWS:
         warnings.warn(
             f"k={k} is more than the {n_items:,} items of the model: all unseen items of each of {n_users:,} users are "
-            f"asked for, up to {rows:,} rows or {rows * _ROW_BYTES / 1e9:,.1f} GB. Try k=10; plan_recommend (--plan) "
+            f"asked for, up to {rows:,} rows or {rows * _ROW_BYTES / 1e9:,.1f} GB. Try k=10; --plan (plan_recommend) "
             "tells what it takes.",
             stacklevel=2,
         )
