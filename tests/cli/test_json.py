@@ -79,7 +79,7 @@ def test_similar(recscale, model: Path) -> None:
 @pytest.mark.parametrize("how", ["random", "temporal", "leave-one-out"])
 def test_split(recscale, data: Path, tmp_path: Path, how: str) -> None:
     train, test = tmp_path / "train.parquet", tmp_path / "test.csv"
-    options = ("--how", how, "--out-train", train, "--out-test", test, "--fraction", 0.25, "--seed", 1)
+    options = ("--how", how, "--out-train", train, "--out-test", test, "--seed", 1)
     found = recscale("split", data / "train.csv", *options, "--json").json()
     assert found["train"] == {"out": str(train), "rows": len(rs.read_interactions(train))}
     assert found["test"] == {"out": str(test), "rows": len(rs.read_interactions(test))}

@@ -135,7 +135,9 @@ class Tuning:
         for trial in ranking:
             different.setdefault(_told(trial.options), trial)
         shown = list(different.values())[:_SHOWN]
-        lines = [f"The best {len(shown)} of {len(self.trials)} trials:", *map(str, shown)]
+        lines = [str(trial) for trial in shown]
+        if len(shown) < len(ranking):
+            lines.insert(0, f"The best {len(shown)} of {len(self.trials)} trials:")
         failed = len(self.trials) - len(ranking)
         chosen = {name: value for name, value in self.options.items() if name != "seed"}
         told = f"Best of {len(self.trials)} trials by {self.metric}, over {self.n_users:,} users: {_told(chosen)}."
