@@ -98,7 +98,7 @@ def test_a_study_of_other_data_or_options_is_refused(data, tmp_path):
     train, _ = rs.split(data, fraction=0.2, seed=0)
     with pytest.raises(CheckpointError, match="is a study of something else: data was "):
         tune(train, trials=1, storage=study)
-    with pytest.raises(CheckpointError, match="else: fixed: tol was None, and is 0.1 now"):
+    with pytest.raises(CheckpointError, match=r"else: fixed: tol was None, and is 0\.1 now"):
         tune(data, trials=1, storage=study, fixed={"tol": 0.1})
 
 

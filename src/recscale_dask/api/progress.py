@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from recscale_dask.execution.events import BlockDone, IngestStep, RunFinished, RunStarted, SolverStep
 
-_EACH = 30.0  # seconds between lines
+_FIRST, _EACH = 5.0, 30.0  # seconds to the first line, and between lines
 
 
 def _share(event: SolverStep) -> float:
@@ -80,7 +80,7 @@ class ProgressBar:
 
 
 class ProgressLines:
-    """Hooks that print a line at once and then every 30 seconds, for logs.
+    """Hooks that print a line after 5 seconds and then every 30, for logs.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class ProgressLines:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._start = clock, clock()
-        self._next = self._start
+        self._next = self._start + _FIRST
         self._run, self._done, self._blocks = "", 0, ""
 
     def recscale_solver_step(self, event: SolverStep) -> None:
