@@ -42,9 +42,8 @@ def test_failed_work_has_a_traceback_only_with_debug(recscale, tmp_path: Path) -
     arguments = ("similar", tmp_path / "none", "--item", 1)
     plain, debugged = recscale(*arguments), recscale("--debug", *arguments)
     assert plain.code == debugged.code == 1
-    assert plain.err.splitlines() == [
-        f"error: there is no model at {tmp_path / 'none'}. Give the folder that `recscale fit --out` or `model.save` wrote."
-    ]
+    (line,) = plain.err.splitlines()
+    assert line.startswith(f"error: there is no model at {tmp_path / 'none'}. Give the folder that ")
     assert "Traceback" in debugged.err
     assert debugged.err.endswith(plain.err)
 
