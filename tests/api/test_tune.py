@@ -187,7 +187,7 @@ def test_table_has_a_row_per_trial():
 def test_text_tells_the_best_first():
     lines = str(study()).splitlines()
     assert lines[0] == "trial 1: ndcg@20 0.3000 in 1.0 s: solver=svd rank=64 filter=ridge"
-    assert lines[-1].startswith("Best of 3 trials by ndcg@20, over 50 users: seed=0, solver=svd, rank=64")
+    assert lines[-1].startswith("Best of 3 trials by ndcg@20, over 50 users: solver=svd, rank=64")
     assert lines[-1].endswith("1 failed.")
 
 

@@ -257,3 +257,10 @@ def test_neighbours_by_popularity_alone_are_refused(recscale, data: Path, tmp_pa
     assert recscale("fit", data / "train.csv", "--out", tmp_path / "m", "--solver", "popularity").code == 0
     said = failure(recscale("similar", tmp_path / "m", "--item", 1))
     assert "all items are equally near" in said
+
+
+def test_a_parquet_file_that_is_cut_short_is_one_sentence(recscale, tmp_path: Path) -> None:
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"x" * 100)
+    said = failure(recscale("fit", tmp_path / "cut.parquet", "--out", tmp_path / "m"))
+    assert said.startswith(f"error: cannot read {tmp_path / 'cut.parquet'} as Parquet: Parquet magic bytes not found")
+    assert said.endswith("Copy it again, or say what it is with --format.")

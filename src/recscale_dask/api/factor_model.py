@@ -53,8 +53,8 @@ class FactorModel(Factors):
 
     def __repr__(self) -> str:
         solver = self.provenance.get("solver", "?")
-        rank = self.rank if self.rank_asked is None else self.rank_asked
-        return f"FactorModel({solver}, rank {rank}, {len(self.users)} users, {len(self.items)} items)"
+        rank = "" if self.rank_asked is None else f" rank {self.rank_asked},"
+        return f"FactorModel({solver},{rank} {len(self.users)} users, {len(self.items)} items)"
 
     def recommend(
         self,

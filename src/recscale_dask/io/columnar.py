@@ -15,6 +15,9 @@ from recscale_dask.io.frames import Columns, Selection, with_exact_ids
 from recscale_dask.io.pieces import PIECE_ROWS, Piece, Stream, pieces_of
 from recscale_dask.io.places import File, find_in, locate
 
+_AROUND = re.compile(
+    r"^.*Is this a '\w+' file\?: (Could not open \w+ input source '.*?': )?"
+)  # what Arrow says before why
 _READ_BYTES = 1 << 22  # of a column at a time, rather than all of it in a row group
 
 
@@ -95,11 +98,8 @@ def _pieces(files: Sequence[File], batches: Callable[[File], Iterator[pa.Table]]
 
 
 def _unreadable(place: Any, kind: str, problem: Exception) -> DataError:
-    reason = str(problem).splitlines()[0].rstrip(".")
-    return DataError(
-        f"cannot read {place} as {kind}: {reason}. Is it whole, and of that kind? Copy it again, or say what it "
-        "is with format=."
-    )
+    reason = _AROUND.sub("", str(problem).splitlines()[0]).rstrip(".")
+    return DataError(f"cannot read {place} as {kind}: {reason}. Copy it again, or say what it is with format=.")
 
 
 def _path_keys(path: str) -> dict[str, str]:
