@@ -30,7 +30,7 @@ def test_guide_to_growing_data_runs_as_pasted(tmp_path: Path) -> None:
 
 
 def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
-    assert "Refit advised" in pasted("new-users.md", tmp_path)
+    assert "No refit advised" in pasted("new-users.md", tmp_path)
     assert (tmp_path / "newcomers").is_dir()
     assert (tmp_path / "scores.parquet").is_file()
 

@@ -91,4 +91,12 @@ class VersionsDifferWarning(UserWarning):
 
 
 class UnknownIdWarning(UserWarning):
-    """Ids that the model has never seen were skipped, as asked for; says how many, and the first of them."""
+    """Ids that the model has never seen were skipped, as asked for, or are most of a test set; says how many."""
+
+
+class DoubtfulDataWarning(UserWarning):
+    """Interactions that may be appended by mistake: nothing of them is new, or almost all of their ids are."""
+
+
+class SeenTestWarning(UserWarning):
+    """Held-out pairs that the model was fitted to, which it never recommends; says how many."""

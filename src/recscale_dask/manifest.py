@@ -65,7 +65,7 @@ class FolderKind:
         """
         where = os.fspath(place)
         if not is_url(where) and not Path(where).exists():
-            raise self.error(f"there is no {self.noun} at {where}")
+            raise self.error(f"there is no {self.noun} at {where}. {self.given_by}")
         try:
             text = self._text(where)
         except (OSError, ValueError) as error:

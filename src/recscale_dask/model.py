@@ -193,6 +193,15 @@ class Factors:
         return int(self.user_factors.shape[1])
 
     @property
+    def rank_asked(self) -> int | None:
+        """The rank that the fit was given; None of solvers that have none.
+
+        Those of ratings have more factors than that, of means and biases.
+        """
+        asked = self.provenance.get("options", {}).get("rank")
+        return asked if asked is not None and asked <= self.rank else None
+
+    @property
     def n_interactions(self) -> int:
         """Stored values of the training matrix."""
         return len(self.seen.indices)

@@ -64,7 +64,7 @@ def check_file(place: str | os.PathLike[str], *, overwrite: bool) -> None:
 def on_a_disk(place: str | os.PathLike[str], what: str) -> Path:
     """Return the path of what can be on a disk alone, as it is changed in place; raise an OutputError of a URL."""
     if is_url(place):
-        raise OutputError(f"{what} cannot be at {place}. Name a path on a disk that this process sees.")
+        raise OutputError(f"{what} cannot be at {place}: that needs a disk. Name a path that this process sees.")
     return Path(place)
 
 

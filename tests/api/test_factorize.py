@@ -273,3 +273,9 @@ def test_executor_that_is_not_open_says_how_to_open_it(name):
 def test_options_of_another_kind_are_refused_by_name(option, value):
     with pytest.raises(OptionError, match=option):
         fit(rank=2, **{option: value})
+
+
+def test_a_file_is_no_store_and_says_how_it_is_read(tmp_path):
+    (tmp_path / "ratings.csv").write_text("user,item\n1,2\n")
+    with pytest.raises(DataError, match=r"ratings.csv' is a file, .*rs.read_interactions\('.*ratings.csv'\)"):
+        rs.factorize(tmp_path / "ratings.csv")

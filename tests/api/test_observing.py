@@ -10,6 +10,7 @@ import recscale_dask as rs
 from recscale_dask.api import observing, progress, run_log
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.errors import BlockFailed
+from recscale_dask.execution.events import BlockDone, RunStarted
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.specs import Hooks
@@ -60,3 +61,24 @@ def test_an_observer_that_raises_is_warned_of_once_and_dropped():
         list(map_blocks(executor, abs, [1, 2, 3], label="run", observer=observing.plugin_observer(broken)))
     assert len(warned) == 1
     assert len(calls) == 1
+
+
+def test_progress_in_a_log_is_a_line_after_seconds_and_then_every_half_minute(capfd):
+    now = iter([0.0, 1.0, 6.0, 35.0, 36.0, 70.0])
+    lines = progress.ProgressLines(clock=lambda: next(now))
+    lines.recscale_run_started(RunStarted(label="recommend", executor="serial", n_blocks=7))
+    for index in range(5):
+        lines.recscale_block_done(BlockDone(label="recommend", index=index, seconds=1.0))
+    assert capfd.readouterr().err.splitlines() == [
+        "    6 s  recommend: 2 of 7 blocks",
+        "   36 s  recommend: 4 of 7 blocks",
+        "   70 s  recommend: 5 of 7 blocks",
+    ]
+
+
+def test_progress_that_is_asked_for_is_shown_without_a_terminal_too(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
+    rs.factorize(MATRIX, rank=2, executor="serial", progress=True)
+    assert " of 1 blocks" in capfd.readouterr().err
+    rs.factorize(MATRIX, rank=2, executor="serial")
+    assert capfd.readouterr().err == ""

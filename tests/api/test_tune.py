@@ -98,7 +98,7 @@ def test_a_study_of_other_data_or_options_is_refused(data, tmp_path):
     train, _ = rs.split(data, fraction=0.2, seed=0)
     with pytest.raises(CheckpointError, match="is a study of something else: data was "):
         tune(train, trials=1, storage=study)
-    with pytest.raises(CheckpointError, match=r"fixed was .*, and is .*'tol': 0.1"):
+    with pytest.raises(CheckpointError, match=r"else: fixed: tol was None, and is 0\.1 now"):
         tune(data, trials=1, storage=study, fixed={"tol": 0.1})
 
 
@@ -187,7 +187,7 @@ def test_table_has_a_row_per_trial():
 def test_text_tells_the_best_first():
     lines = str(study()).splitlines()
     assert lines[0] == "trial 1: ndcg@20 0.3000 in 1.0 s: solver=svd rank=64 filter=ridge"
-    assert lines[-1].startswith("Best of 3 trials by ndcg@20, over 50 users: seed=0, solver=svd, rank=64")
+    assert lines[-1].startswith("Best of 3 trials by ndcg@20, over 50 users: solver=svd, rank=64")
     assert lines[-1].endswith("1 failed.")
 
 
@@ -199,3 +199,16 @@ def test_report_is_one_page_that_loads_nothing(tmp_path):
     assert not any(word in page for word in ("http", "src=", "@import", "url("))
     with pytest.raises(OutputError, match="exists already"):
         study().report(tmp_path / "tune.html")
+
+
+def test_what_no_fit_takes_is_refused_before_the_first_trial(data):
+    with pytest.raises(OptionError, match=r"no option bogus to fix; there are: .*rank"):
+        tune(data, fixed={"bogus": 1}, on_trial=lambda trial: pytest.fail("a trial was run"))
+
+
+def test_a_solver_without_options_is_judged_once_and_listed_once(data):
+    found = tune(data, solver="popularity", trials=3, space={})
+    assert [trial.metrics for trial in found.trials] == [found.best.metrics] * 3
+    assert found.trials[1].seconds == {"fit": 0.0}
+    assert str(found).splitlines()[0] == "The best 1 of 3 trials:"
+    assert "seed" not in str(found)

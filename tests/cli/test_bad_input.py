@@ -37,6 +37,8 @@ def ratings(tmp_path: Path) -> Path:
         (HEADER + GOOD + "7,1,nan\n", "row 31"),
         (HEADER + GOOD + "7,1,inf\n", "row 31"),
         (HEADER + GOOD + "7,1,good\n", "'good'"),
+        ((HEADER + GOOD).replace(",", ";") + "7;1;3,5\n", "Write decimals with a point"),
+        (HEADER + "1,2,3\n1,3,3\n", "(1 x 2) has no factorization of a lower rank"),
     ],
 )
 def test_file_with_a_fault(recscale, tmp_path: Path, text: str, said: str) -> None:
@@ -71,6 +73,16 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
             "n_workers must be a whole number of at least 1; got --option n_workers=two",
         ),
         (("--rank", 2, "--format", "xlsx"), "xlsx"),
+        (("--rank", 2, "--executor", "futures"), "Give it --option pool=loky, for example"),
+        (
+            ("--rank", 2, "--executor", "dask", "--option", "threads_per_worker=one"),
+            "got --option threads_per_worker=one",
+        ),
+        (("--rank", 2, "--user", "userId", "--item", "userId"), "--user userId, --item userId"),
+        (
+            ("--rank", 2, "--checkpoint", "s3://bucket/state"),
+            "cannot be at s3://bucket/state: that needs a disk",
+        ),
     ],
 )
 def test_option_that_cannot_work(recscale, ratings: Path, tmp_path: Path, options: tuple, said: str) -> None:
@@ -206,3 +218,49 @@ def test_options_are_named_as_they_are_typed(recscale, ratings: Path, tmp_path: 
     fit = ("fit", ratings, "--out", tmp_path / "m")
     assert "--memory-limit is a number of bytes" in failure(recscale(*fit, "--rank", 2, "--memory-limit", "much"))
     assert "got --rank 64. Try --rank" in failure(recscale(*fit))
+
+
+def test_a_folder_with_other_things_is_told_to_be_named_by_a_glob(recscale, ratings: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(tmp_path / "held.sock"))  # opening it would fail
+        fit = ("fit", tmp_path, "--rank", 2, "--out")
+        assert recscale(*fit, tmp_path.parent / f"{tmp_path.name}-m").code == 0
+        (tmp_path / "notes.md").write_text("hello")
+        said = failure(recscale(*fit, tmp_path.parent / f"{tmp_path.name}-n"))
+    assert "notes.md is among the files, and is no data file by its suffix" in said
+
+
+def test_users_that_are_typed_and_not_in_a_file(recscale, data: Path, model: Path, tmp_path: Path) -> None:
+    said = failure(recscale("recommend", model, "--users", "1,2", "--out", tmp_path / "r.parquet"))
+    assert "there is no file at '1,2'" in said
+    assert "a file with an id a line" in said
+
+
+def test_all_metrics_that_are_wrong_are_named(recscale, data: Path, model: Path) -> None:
+    said = failure(recscale("evaluate", model, "--test", data / "test.csv", "--metrics", "recal@5,ndcg@5,auc"))
+    assert "2 of the metrics cannot be had: 'recal@5', 'auc'" in said
+
+
+def test_training_data_as_a_test_are_refused(recscale, data: Path, model: Path) -> None:
+    said = failure(recscale("evaluate", model, "--test", data / "train.csv"))
+    assert "pairs of the test set are in the data that the model was fitted to" in said
+    assert "every metric would be 0" in said
+
+
+def test_a_share_of_rows_is_no_option_of_leave_one_out(recscale, data: Path, tmp_path: Path) -> None:
+    outs = ("--out-train", tmp_path / "a.csv", "--out-test", tmp_path / "b.csv")
+    said = failure(recscale("split", data / "train.csv", *outs, "--how", "leave-one-out", "--fraction", "0.1"))
+    assert "--fraction 0.1 for 'leave-one-out'" in said
+
+
+def test_neighbours_by_popularity_alone_are_refused(recscale, data: Path, tmp_path: Path) -> None:
+    assert recscale("fit", data / "train.csv", "--out", tmp_path / "m", "--solver", "popularity").code == 0
+    said = failure(recscale("similar", tmp_path / "m", "--item", 1))
+    assert "all items are equally near" in said
+
+
+def test_a_parquet_file_that_is_cut_short_is_one_sentence(recscale, tmp_path: Path) -> None:
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"x" * 100)
+    said = failure(recscale("fit", tmp_path / "cut.parquet", "--out", tmp_path / "m"))
+    assert said.startswith(f"error: cannot read {tmp_path / 'cut.parquet'} as Parquet: Parquet magic bytes not found")
+    assert said.endswith("Copy it again, or say what it is with --format.")

@@ -44,15 +44,26 @@ def test_the_next_three_commands_work_as_told(recscale, shown: tuple[Path, str],
         assert ran.code == 0, ran.err
 
 
-def test_demo_on_own_data_replaces_its_own_folder(recscale, data: Path, tmp_path: Path) -> None:
+def test_demo_on_own_data_is_replaced_only_when_asked(recscale, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
-    for _ in range(2):
-        summary = recscale("demo", "--data", data / "train.csv", "--out", out, "--json").json()
+    demo = ("demo", "--data", data / "train.csv", "--out", out)
+    for more in ((), ("--overwrite",)):
+        summary = recscale(*demo, *more, "--json").json()
         assert summary["n_users"] == 200
         assert summary["held_out"]["how"] == "the latest fifth"
         assert "own_taste" not in summary["svd"]
-    assert recscale("demo", "--data", data / "train.csv", "--out", out, "--time", "false").code == 0
+    refused = recscale("demo", "--out", out)
+    assert (refused.code, "train.csv. Replace it with --overwrite" in refused.err) == (1, True)
+    assert json.loads((out / "demo.json").read_text()) == summary
+    assert recscale(*demo, "--time", "false", "--overwrite").code == 0
     assert json.loads((out / "demo.json").read_text())["held_out"]["how"] == "a fifth at random"
+
+
+def test_demo_of_made_up_data_is_replaced_by_any(recscale, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "recscale-demo"
+    out.mkdir()
+    (out / "demo.json").write_text(json.dumps({"kind": "recscale_dask demo", "data": "planted tastes"}))
+    assert recscale("demo", "--data", data / "train.csv", "--out", out, "--json").json()["n_users"] == 200
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"kind": "a film"}'])

@@ -42,7 +42,8 @@ def test_failed_work_has_a_traceback_only_with_debug(recscale, tmp_path: Path) -
     arguments = ("similar", tmp_path / "none", "--item", 1)
     plain, debugged = recscale(*arguments), recscale("--debug", *arguments)
     assert plain.code == debugged.code == 1
-    assert plain.err.splitlines() == [f"error: there is no model at {tmp_path / 'none'}"]
+    (line,) = plain.err.splitlines()
+    assert line.startswith(f"error: there is no model at {tmp_path / 'none'}. Give the folder that ")
     assert "Traceback" in debugged.err
     assert debugged.err.endswith(plain.err)
 
@@ -74,3 +75,16 @@ def test_a_fit_that_does_not_converge_is_done_with_a_warning(recscale, tmp_path:
     assert ran.json()["certificate"]["converged"] is False
     (line,) = ran.err.splitlines()
     assert line.startswith("warning: ")
+
+
+def test_ctrl_c_says_what_was_kept_and_how_to_go_on(recscale, data: Path, model: Path, tmp_path: Path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recscale_dask.api.factor_model.FactorModel.recommend_to", stop)
+    monkeypatch.setattr("recscale_dask.api.tuning.tune", stop)
+    stopped = recscale("recommend", model, "--out", tmp_path / "recs")
+    assert (stopped.code, "were kept. Go on with the same command" in stopped.err) == (130, True)
+    for more, said in (((), "With --study FILE"), (("--study", tmp_path / "s.log"), "Go on with the same command")):
+        stopped = recscale("tune", data / "train.csv", *more)
+        assert (stopped.code, said in stopped.err) == (130, True)

@@ -34,7 +34,7 @@ def test_file_holds_the_recommendations_of_the_folded_model(recscale, model, new
     assert found.code == 0, found.err
     assert pq.read_table(out).equals(rs.load_model(model).fold_in(new).recommend(k=3))
     assert "6 recommendations for 2 new users" in found.out
-    assert "efit advised (threshold 25%)" in found.out
+    assert "Fewer than 30 users are too few to advise a refit by (threshold 25%)" in found.out
 
 
 def test_json_has_counts_and_drift(recscale, model, new, tmp_path) -> None:

@@ -30,8 +30,9 @@ def test_append_and_compact_say_what_is_in_the_store_then(store, recscale):
         "items": 1,
     }
     assert (answer["n_users"], answer["n_items"]) == (41, 31)
-    told = recscale("append", store, store.parent / "new.csv", "--duplicates", "last").out
-    assert "6 rows appended; new are 0 values, 0 users, 0 items" in told
+    again = recscale("append", store, store.parent / "new.csv", "--duplicates", "last")
+    assert "6 rows appended; new are 0 values, 0 users, 0 items" in again.out
+    assert again.err.startswith("warning: nothing of what was appended is new: all 6 pairs of user and item were in ")
     compacted = recscale("compact", store, "--json").json()
     assert compacted["n_interactions"] == answer["n_interactions"]
     assert "in 1 blocks" in recscale("compact", store).out

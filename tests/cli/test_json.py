@@ -53,7 +53,7 @@ def test_recommend(recscale, model: Path, tmp_path: Path) -> None:
 def test_evaluate(recscale, data: Path, model: Path) -> None:
     names = ["recall@5", "map@5", "rmse"]
     found = recscale("evaluate", model, "--test", data / "test.csv", "--metrics", ",".join(names), "--json").json()
-    more = {"intervals", "n_unknown_users", "n_unknown_items", "n_skipped"}
+    more = {"intervals", "n_unknown_users", "n_unknown_items", "n_seen", "n_skipped"}
     assert set(found) == {"metrics", "n_users", "seconds"} | more
     assert list(found["metrics"]) == list(found["intervals"]) == names
     by_hand = rs.evaluate(rs.load_model(model), data / "test.csv", metrics=names)
@@ -79,7 +79,7 @@ def test_similar(recscale, model: Path) -> None:
 @pytest.mark.parametrize("how", ["random", "temporal", "leave-one-out"])
 def test_split(recscale, data: Path, tmp_path: Path, how: str) -> None:
     train, test = tmp_path / "train.parquet", tmp_path / "test.csv"
-    options = ("--how", how, "--out-train", train, "--out-test", test, "--fraction", 0.25, "--seed", 1)
+    options = ("--how", how, "--out-train", train, "--out-test", test, "--seed", 1)
     found = recscale("split", data / "train.csv", *options, "--json").json()
     assert found["train"] == {"out": str(train), "rows": len(rs.read_interactions(train))}
     assert found["test"] == {"out": str(test), "rows": len(rs.read_interactions(test))}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import recscale_dask as rs
 from recscale_dask import temporary
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError, StoreError
+from recscale_dask.errors import DataError, DoubtfulDataWarning, OptionError, StoreError
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
@@ -97,14 +97,26 @@ def test_the_last_value_of_a_pair_is_the_one_that_was_appended(tmp_path):
 
 def test_values_that_cancel_out_stay_stored(tmp_path):
     rs.UserItemMatrix.from_interactions(interactions(["a"], ["x"], [1])).save(tmp_path / "store")
-    grown = rs.UserItemMatrix.open(tmp_path / "store").append(interactions(["a"], ["x"], [-1]))
+    with pytest.warns(DoubtfulDataWarning, match="nothing of what was appended is new: all 1 pairs .* were added up"):
+        grown = rs.UserItemMatrix.open(tmp_path / "store").append(interactions(["a"], ["x"], [-1]))
     assert content(grown) == {("a", "x"): 0}
     assert grown.nnz == 1
+
+
+def test_data_of_quite_other_ids_are_appended_with_a_warning(tmp_path):
+    rs.UserItemMatrix.from_interactions(interactions([1, 2], [1, 2], [1, 1])).save(tmp_path / "store")
+    matrix = rs.UserItemMatrix.open(tmp_path / "store")
+    others = interactions([1, 700, 701], [2, 900, 901], [1, 1, 1])
+    with pytest.warns(DoubtfulDataWarning, match=r"2 of 3 users and 2 of 3 items \(such as user 700 and item 900"):
+        assert matrix.append(others).shape == (4, 4)
+    # New users of known items are what growth looks like.
+    rs.UserItemMatrix.open(tmp_path / "store").append(interactions([800, 801], [1, 2], [1, 1]))
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(1, 5)), min_size=1, max_size=30)
 
 
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.DoubtfulDataWarning")
 @given(st.lists(ROWS, min_size=2, max_size=5), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_any_number_of_appends_in_any_order_of_ids_adds_up(tmp_path_factory, batches, compacting):

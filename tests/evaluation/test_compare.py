@@ -5,6 +5,7 @@ import pytest
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError
+from recscale_dask.execution.events import RunStarted
 from recscale_dask.testing.matrices import planted_tastes
 
 METRICS = ("recall@10", "coverage@10", "gini@10", "rmse")
@@ -124,3 +125,15 @@ def test_no_models_and_no_metrics_are_refused(models, parts):
         rs.compare(models, parts[1], metrics=())
     with pytest.raises(KeyError):
         rs.compare(models, parts[1], executor="serial")["svd", "map@3"]
+
+
+def test_models_without_names_are_asked_for_names(models, parts):
+    with pytest.raises(OptionError, match=r"a list\. Give \{name: model"):
+        rs.compare(list(models.values()), parts[1], executor="serial")
+
+
+def test_progress_says_which_model_is_judged(models, parts):
+    labels = []
+    observe = lambda event: labels.append(event.label) if isinstance(event, RunStarted) else None  # noqa: E731
+    rs.compare(models, parts[1], executor="serial", progress=observe)
+    assert labels == [f"{name}: evaluate" for name in models]

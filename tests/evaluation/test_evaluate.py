@@ -6,7 +6,7 @@ import pytest
 
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError, UnknownNameError
+from recscale_dask.errors import DataError, OptionError, SeenTestWarning, UnknownIdWarning, UnknownNameError
 from recscale_dask.testing.matrices import checkerboard, planted_tastes
 
 GOWALLA = Path(__file__).parents[2].parent / "shared" / "data" / "gowalla"
@@ -35,9 +35,30 @@ def test_model_that_knows_the_answer_has_one_in_all(board):
 
 def test_users_are_averaged_and_given_one_by_one(board):
     test = interactions([(3, 3, 1), (4, 4, 1), (4, 6, 1), (5, 9, 1)])  # 6 and 9 were seen in training
-    found = rs.evaluate(board, test, metrics=("recall@1",), executor="serial")
+    with pytest.warns(SeenTestWarning, match=r"2 of the 4 pairs of the test set \(50.0%\) are in the data"):
+        found = rs.evaluate(board, test, metrics=("recall@1",), executor="serial")
     np.testing.assert_allclose(found.per_user["recall@1"], [1, 0.5, 0])
     assert found["recall@1"] == pytest.approx(0.5)
+    assert found.n_seen == 2
+    assert "2 test pairs are in the training data" in str(found)
+
+
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
+def test_training_data_are_refused_as_a_test_of_ranking_and_not_of_ratings(board):
+    training = interactions([(user, item, 1) for user in range(4) for item in range(20) if (user + item) % 2 == 0])
+    training = training.take(training.user_codes != training.item_codes)  # what the board leaves out
+    with pytest.raises(DataError, match=r"all 36 pairs of the test set .* every metric would be 0.*see split"):
+        rs.evaluate(board, training, metrics=("recall@5", "rmse"), executor="serial")
+    with pytest.raises(DataError, match="all 36 pairs"):
+        rs.compare({"one": board, "two": board}, training, metrics="recall@5", executor="serial")
+    assert rs.evaluate(board, training, metrics="rmse", executor="serial").n_seen == 36
+
+
+def test_one_test_pair_in_a_hundred_may_have_been_seen_without_a_warning():
+    ratings = np.triu(np.ones((200, 200)), 1)
+    model = rs.factorize(ratings, rank=2, executor="serial")
+    unseen = [(user, user, 1) for user in range(199)]
+    assert rs.evaluate(model, interactions([*unseen, (3, 5, 1)]), executor="serial").n_seen == 1
 
 
 def test_one_metric_may_be_given_by_itself(board):
@@ -48,16 +69,19 @@ def test_one_metric_may_be_given_by_itself(board):
 
 def test_unknown_users_are_left_out_and_unknown_items_are_misses(board):
     test = interactions([(3, 3, 1), (3, 777, 1), (999, 3, 1), (998, 3, 1), (998, 4, 1)])
-    found = rs.evaluate(board, test, metrics=("recall@1",), executor="serial")
+    with pytest.warns(UnknownIdWarning, match=r"2 of the 3 users .* are left out.*fold_in="):
+        found = rs.evaluate(board, test, metrics=("recall@1",), executor="serial")
     assert (found.n_users, found.n_unknown_users, found.n_unknown_items) == (1, 2, 1)
     assert found["recall@1"] == 0.5
 
 
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
 def test_row_that_is_there_twice_counts_once_in_ranking(board):
     found = rs.evaluate(board, interactions([(3, 3, 1), (3, 3, 1), (3, 5, 1)]), metrics="recall@1", executor="serial")
     assert found["recall@1"] == 0.5
 
 
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
 def test_rating_metrics_compare_scores_of_known_pairs():
     ratings = np.outer([1.0, 2, 3, 4], [1.0, 2, 3])
     model = rs.factorize(ratings, rank=1, executor="serial", tol=1e-8)
@@ -102,10 +126,12 @@ def test_bad_metric_names_are_refused(board, metric, error, message):
         rs.evaluate(board, interactions([(3, 3, 1)]), metrics=metric, executor="serial")
 
 
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
 def test_rating_metrics_are_of_users_in_the_bootstrap_and_of_rows_in_the_value():
     model = rs.factorize(np.outer([1.0, 2, 3, 4], [1.0, 2, 3]), rank=1, executor="serial", tol=1e-8)
     test = interactions([(0, 0, 2), (0, 1, 3), (1, 1, 4), (2, 99, 1)])
-    found = rs.evaluate(model, test, metrics=("mae", "recall@3"), executor="serial")
+    found = rs.evaluate(model, test, metrics="mae", executor="serial")
     assert found["mae"] == pytest.approx(2 / 3, rel=1e-5)
     assert found.sums["mae"].denominator.tolist() == [2, 1, 0]
     low, high = found.intervals()["mae"]

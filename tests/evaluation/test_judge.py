@@ -10,6 +10,9 @@ import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.scoring import request as scoring
 
+# Random pairs, of which many are in the training data.
+pytestmark = pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
+
 NAMES = ("recall@3", "precision@3", "ndcg@10", "map@10", "mrr@3", "hit_rate@3")
 TREC = (R @ 3, P @ 3, nDCG @ 10, AP @ 10, RR @ 3, Success @ 3)
 MORE = ("novelty@3", "coverage@3", "coverage@10", "gini@3")

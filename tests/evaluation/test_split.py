@@ -73,8 +73,8 @@ def test_a_random_split_changes_with_the_seed_only():
 
 def test_users_with_one_row_stay_in_training():
     table = [(user, 0, 1, 0) for user in range(50)] + [(99, item, 1, 0) for item in range(50)]
-    for how in ("random", "leave-one-out"):
-        _, test = split(interactions(table), how, fraction=0.4)
+    for how, fraction in (("random", 0.4), ("leave-one-out", None)):
+        _, test = split(interactions(table), how, fraction=fraction)
         assert test.users.ids.to_pylist() == [99]
 
 

@@ -69,8 +69,9 @@ def test_new_users_are_recommended_to(place):
             "checkpoints cannot be at s3://",
         ),
         (("tune", "{}/train.csv", "--study", "{}/study"), "a study cannot be at s3://"),
-        (("append", "{}/store", "{}/train.csv"), "there is no store to append to"),
-        (("compact", "{}/store"), "there is no store to compact"),
+        (("append", "{}/store", "{}/train.csv"), "a store that changes cannot be at s3://"),
+        (("demo", "--out", "{}/demo"), "the folder of a demo cannot be at s3://"),
+        (("compact", "{}/store"), "a store that changes cannot be at s3://"),
     ],
 )
 def test_what_is_changed_in_place_is_on_a_disk(place, arguments, said):

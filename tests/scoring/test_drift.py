@@ -93,7 +93,8 @@ def test_result_of_fold_in_knows_its_drift(rows):
 
 def test_many_unknown_items_need_a_refit(rows):
     model = rs.factorize(rows[:1500], rank=8, executor="serial")
-    shifted = pa.table({"user": [1, 1, 1, 2], "item": [5, 6, 999, 998]})
+    users = [user for user in range(40) for _ in range(4)]
+    shifted = pa.table({"user": users, "item": [5, 6, 999, 998] * 40})
     drift = model.drift(shifted, executor="serial")
     assert drift.unknown == 0.5
     assert drift.refit_advised
@@ -105,6 +106,16 @@ def test_one_odd_user_is_no_reason_to_refit(rows):
     drift = model.drift([int(item) for item in np.random.default_rng(0).choice(300, 5)])
     assert drift.loss > drift.threshold
     assert not drift.refit_advised
+    assert "of 1 new user," in str(drift)
+
+
+def test_two_odd_users_are_too_few_to_advise_a_refit(rows):
+    model = rs.factorize(rows[:1500], rank=8, executor="serial")
+    drift = model.drift(pa.table({"user": [1, 1, 2, 2], "item": [5, 999, 6, 998]}), executor="serial")
+    assert drift.unknown > drift.threshold
+    assert not drift.refit_advised
+    assert "of 2 new users" in str(drift)
+    assert str(drift).endswith("Fewer than 30 users are too few to advise a refit by (threshold 25%).")
 
 
 def test_threshold_is_the_caller_s(rows):

@@ -137,7 +137,9 @@ def test_unknown_ids_are_named(model, options):
 
 @pytest.mark.parametrize("name", ["users", "allow", "deny"])
 def test_single_id_is_not_taken_apart_into_letters(model, name):
-    with pytest.raises(DataError, match=rf"{name}: there is no file at 'ab'.* For a single id write \['ab'\]"):
+    with pytest.raises(
+        DataError, match=rf"{name}: there is no file at 'ab'.* {name} is the name of a file with an id a line"
+    ):
         model.recommend(executor="serial", **{name: "ab"})
     with pytest.raises(OptionError, match=rf"{name} must be a list of ids; got the single id 7\. Write \[7\]"):
         model.recommend(executor="serial", **{name: 7})

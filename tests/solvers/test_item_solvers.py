@@ -243,6 +243,7 @@ def test_fit_from_a_store_is_the_same(solver, tmp_path):
     assert stored.recommend(k=3).equals(rs.factorize(matrix, **options).recommend(k=3))
 
 
+@pytest.mark.filterwarnings("ignore::recscale_dask.errors.SeenTestWarning")
 def test_evaluation_takes_them_as_any_model(model):
     test = rs.read_interactions(frame({"user": [0, 0, 1], "item": [1, 2, 3]}))
     assert 0 <= rs.evaluate(model, test, metrics=["recall@10"], executor="serial")["recall@10"] <= 1

@@ -93,12 +93,17 @@ def check_blas() -> Iterator[Check]:
     yield _check("BLAS", bool(pools), found or "none that threadpoolctl knows", fix)
 
 
-def check_numba() -> Iterator[Check]:
-    """Look whether compiled functions can be kept for the next time."""
+def numba_cache() -> Path:
+    """Return the folder where compiled functions are kept; it may not be there yet."""
     from recscale_dask.linalg.topk import dot
 
     compiled: Any = dot
-    folder = Path(compiled.stats.cache_path)
+    return Path(compiled.stats.cache_path)
+
+
+def check_numba() -> Iterator[Check]:
+    """Look whether compiled functions can be kept for the next time."""
+    folder = numba_cache()
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     fix = "Every process will compile anew. Set NUMBA_CACHE_DIR to a folder that can be written"
     yield _check("Numba's cache", os.access(existing, os.W_OK), str(folder), fix)

@@ -45,7 +45,8 @@ def open_executor(name: str, **options: Any) -> Executor:
         executor = target(**options)
     except TypeError as error:
         known = ", ".join(inspect.signature(target).parameters) or "none"
-        raise OptionError(f"executor {name!r}: {error}; its options are: {known}") from None
+        example = f". Give it {target.example}, for example" if hasattr(target, "example") else ""
+        raise OptionError(f"executor {name!r}: {error}; its options are: {known}{example}") from None
     if not isinstance(executor, Executor) or executor.contract != CONTRACT:
         raise PluginError(
             f"executor {name!r} ({type(executor).__name__}) has contract {getattr(executor, 'contract', None)}; "

@@ -53,7 +53,8 @@ class FactorModel(Factors):
 
     def __repr__(self) -> str:
         solver = self.provenance.get("solver", "?")
-        return f"FactorModel({solver}, rank {self.rank}, {len(self.users)} users, {len(self.items)} items)"
+        rank = "" if self.rank_asked is None else f" rank {self.rank_asked},"
+        return f"FactorModel({solver},{rank} {len(self.users)} users, {len(self.items)} items)"
 
     def recommend(
         self,
@@ -390,8 +391,18 @@ class FactorModel(Factors):
         """Return the k items nearest to one by the cosine of their factors: item, rank, score.
 
         Of a model with an item operator (such as `item-knn`), the k best items of a user who has this one alone.
+
+        Raises
+        ------
+        OptionError
+            If the model has one factor, as those of ``popularity``, by which all items are equally near.
         """
         (code,) = self.items.codes([item], kind="item")
+        if self.item_operator is None and self.rank < 2:
+            raise OptionError(
+                f"{self!r} has one factor, by which all items are equally near to one another. Use a solver that tells "
+                "items apart, such as svd."
+            )
         if self.item_operator is None:
             return _ranked("item", self.items, similar.nearest(self.item_factors, int(code), k))
         return _ranked("item", self.items, similar.nearest_by_score(self, self._closed_form, int(code), k))

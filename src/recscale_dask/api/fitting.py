@@ -274,6 +274,11 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
         return matrix
     if isinstance(matrix, str | os.PathLike):
         if not is_store(matrix):
+            if os.path.isfile(matrix):
+                raise DataError(
+                    f"{os.fspath(matrix)!r} is a file, and a matrix is made of what is in it: "
+                    f"rs.read_interactions({os.fspath(matrix)!r})."
+                )
             raise DataError(
                 f"there is no store at {os.fspath(matrix)!r}. Make one of data files with rs.ingest, or read them "
                 "with rs.read_interactions."

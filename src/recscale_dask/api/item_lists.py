@@ -124,8 +124,9 @@ def _read_file(model: Factors, place: str | os.PathLike[str], what: str) -> pa.T
     try:
         files = locate(place)
     except DataError as problem:
-        hint = f" For a single id write [{place!r}]." if isinstance(place, str) else ""
-        raise DataError(f"{what}: {problem}{hint}") from problem
+        raise DataError(
+            f"{what}: {problem} {what} is the name of a file with an id a line, or in Python a list of ids."
+        ) from problem
     suffix = os.path.splitext(re.sub(r"\.(gz|bz2|zst|lz4)$", "", files[0].path.lower()))[1]
     try:
         if suffix in _FORMATS:

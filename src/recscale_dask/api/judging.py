@@ -9,16 +9,17 @@ import numpy as np
 
 from recscale_dask.api.executors import chosen_executor, executor_for
 from recscale_dask.api.factor_model import FactorModel
-from recscale_dask.api.observing import observing
+from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError
+from recscale_dask.errors import DataError, OptionError, RecscaleError, UnknownNameError
 from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES
 from recscale_dask.evaluation.compare import Comparison
 from recscale_dask.evaluation.compare import compare as compare_evaluations
 from recscale_dask.evaluation.evaluate import Evaluation
 from recscale_dask.evaluation.evaluate import evaluate as evaluate_factors
+from recscale_dask.evaluation.held_out import warn_of_strangers
 from recscale_dask.evaluation.judge import needs_training
 from recscale_dask.evaluation.metric import MetricRequest, Training
 from recscale_dask.evaluation.trial import parse_metric
@@ -60,7 +61,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If no user of the test set is in the model.
+        If no user of the test set is in the model, or all of its pairs are in the training data, where they would
+        only count as misses; more than one in a hundred is told as a `SeenTestWarning`.
     UnknownNameError, OptionError
         If there is no such metric, or it lacks its ``@k``.
     """
@@ -103,10 +105,12 @@ def compare(
     Raises
     ------
     DataError
-        If no user of the test set is in all models.
+        If no user of the test set is in all models, or all of its pairs are in the training data of one.
     OptionError
         If there are no models, `baseline` is none of them, or another option is none.
     """
+    if not isinstance(models, Mapping):
+        raise OptionError(f"models are compared by name; got a {type(models).__name__}. Give {{name: model, ...}}.")
     if not models:
         raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
     parsed = _parsed(metrics)
@@ -118,7 +122,7 @@ def compare(
     found = {}
     with executor_for(chosen_executor(executor, _request(largest, rows))) as opened:
         for name, model in models.items():
-            found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress)
+            found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress, name)
     n_left_out = everyone - next(iter(found.values())).n_users
     return compare_evaluations(
         found, parsed, baseline=baseline, level=level, replicates=replicates, seed=seed, n_left_out=n_left_out
@@ -129,7 +133,20 @@ def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
     names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
     if not names:
         raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")
-    return tuple(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)) for name in names)
+    found: list[MetricRequest] = []
+    problems: dict[str, RecscaleError] = {}
+    for name in names:
+        try:
+            found.append(parse_metric(name, lambda base: plugin_manager().resolve("metrics", base)))
+        except (OptionError, UnknownNameError) as problem:
+            problems[name] = problem
+    if problems:
+        first = next(iter(problems.values()))
+        if len(problems) == 1:
+            raise first
+        wrong = ", ".join(map(repr, problems))
+        raise type(first)(f"{len(problems)} of the metrics cannot be had: {wrong}. Of the first: {first}")
+    return tuple(found)
 
 
 def _interactions(test: Any) -> Interactions:
@@ -153,12 +170,15 @@ def _evaluated(
     fold_in: Any,
     executor: Executor,
     progress: bool | Observer | None,
+    name: str | None = None,
 ) -> Evaluation:
     training = None
     if fold_in is not None:
         training = Training.of(model) if needs_training(metrics) else None
         model = model.fold_in(fold_in, unknown="ignore", executor=executor, progress=progress)
     with observing(progress) as observer:
+        if name is not None:
+            observer = labelled(observer, name)
         return evaluate_factors(model, test, metrics, executor, training=training, observer=observer)
 
 
@@ -169,4 +189,6 @@ def _known_to_all(models: Mapping[str, FactorModel], test: Interactions) -> Inte
     rows = test.take(known[test.user_codes])
     if len(test) and not len(rows):
         raise DataError("no user of the test set is in all of the models. Fit them on the same data.")
+    occurring = np.bincount(test.user_codes, minlength=test.n_users) > 0
+    warn_of_strangers(int(np.count_nonzero(occurring & ~known)), int(np.count_nonzero(occurring)))
     return rows

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from recscale_dask.api.plugins import plugin_manager
@@ -67,8 +68,8 @@ def observing(progress: bool | Observer | None) -> Iterator[Observer]:
     Parameters
     ----------
     progress : bool, callable or None
-        True shows a bar on stderr, False nothing, None a bar if stderr is a terminal; a callable gets
-        every event.
+        True shows a bar on stderr, or lines now and then if that is no terminal; False nothing; None a bar if
+        stderr is a terminal. A callable gets every event.
     """
     if progress is None:
         progress = sys.stderr.isatty()
@@ -77,10 +78,21 @@ def observing(progress: bool | Observer | None) -> Iterator[Observer]:
     elif callable(progress):
         yield _both(plugin_observer(), progress)
     else:
-        from recscale_dask.api.progress import progress_bar
+        from recscale_dask.api.progress import shown_progress
 
-        with progress_bar() as bar:
-            yield plugin_observer(bar)
+        with shown_progress() as shown:
+            yield plugin_observer(shown)
+
+
+def labelled(observer: Observer, name: str) -> Observer:
+    """Return an observer whose runs have a name before their label, as of one model among several."""
+
+    def observe(event: Event) -> None:
+        if isinstance(event, RunStarted | BlockDone | RunFinished):
+            event = replace(event, label=f"{name}: {event.label}")
+        observer(event)
+
+    return observe
 
 
 def _both(first: Observer, second: Observer) -> Observer:

@@ -1,10 +1,11 @@
-"""A progress bar on stderr: an observer with the hooks that any plugin may have."""
+"""Progress on stderr, a bar or lines: observers with the hooks that any plugin may have."""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,12 +13,19 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from recscale_dask.execution.events import BlockDone, IngestStep, RunFinished, RunStarted, SolverStep
 
+_FIRST, _EACH = 5.0, 30.0  # seconds to the first line, and between lines
+
 
 def _share(event: SolverStep) -> float:
     """Return how far a solver is, on the scale on which residuals fall."""
     if event.residual <= event.goal:
         return 1.0
     return max(0.0, math.log(event.residual) / math.log(event.goal)) if event.goal < 1 else 0.0
+
+
+def _note(event: SolverStep) -> str:
+    """Return where a fit is; its goal is below `tol`, so that the certificate holds too."""
+    return f"pass {event.passes}, residual {event.residual:.1e}, stops at {event.goal:.1e}"
 
 
 class _Stage:
@@ -46,8 +54,7 @@ class ProgressBar:
         """Draw how far residuals have fallen."""
         if self._fit is None:
             self._fit = self._progress.add_task(event.solver, total=event.wanted, note="")
-        note = f"pass {event.passes}, residual {event.residual:.1e} of {event.goal:.1e}"
-        self._progress.update(self._fit, completed=event.wanted * _share(event), note=note)
+        self._progress.update(self._fit, completed=event.wanted * _share(event), note=_note(event))
 
     def recscale_ingest_step(self, event: IngestStep) -> None:
         """Draw the rows of each stage."""
@@ -58,7 +65,7 @@ class ProgressBar:
 
     def recscale_run_started(self, event: RunStarted) -> None:
         """Begin a bar of blocks."""
-        self._run = self._progress.add_task(event.label, total=event.n_blocks, note=event.executor)
+        self._run = self._progress.add_task(event.label, total=event.n_blocks, note=f"blocks on {event.executor}")
 
     def recscale_block_done(self, event: BlockDone) -> None:
         """Draw one more block."""
@@ -72,14 +79,59 @@ class ProgressBar:
             self._run = None
 
 
+class ProgressLines:
+    """Hooks that print a line after 5 seconds and then every 30, for logs.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._start = clock, clock()
+        self._next = self._start + _FIRST
+        self._run, self._done, self._blocks = "", 0, ""
+
+    def recscale_solver_step(self, event: SolverStep) -> None:
+        """Tell how far residuals have fallen."""
+        self._tell(f"{event.solver}: {_note(event)}")
+
+    def recscale_ingest_step(self, event: IngestStep) -> None:
+        """Tell how many rows are through a stage."""
+        of = "" if event.total is None else f" of {event.total:,}"
+        self._tell(f"{event.stage}: {event.rows:,}{of} rows")
+
+    def recscale_run_started(self, event: RunStarted) -> None:
+        """Take the name of a run, to tell of its blocks."""
+        self._run, self._done = event.label, 0
+        self._blocks = "" if event.n_blocks is None else f" of {event.n_blocks:,}"
+
+    def recscale_block_done(self, event: BlockDone) -> None:
+        """Tell how many blocks of a run are done."""
+        self._done += 1
+        self._tell(f"{self._run}: {self._done:,}{self._blocks} blocks")
+
+    def _tell(self, text: str) -> None:
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + _EACH
+            sys.stderr.write(f"{now - self._start:5.0f} s  {text}\n")
+            sys.stderr.flush()
+
+
 @contextmanager
-def progress_bar() -> Iterator[ProgressBar]:
-    """Yield a bar on stderr, which goes away in the end."""
+def shown_progress() -> Iterator[ProgressBar | ProgressLines]:
+    """Yield lines on stderr, or if it is a terminal (or a notebook) a bar, which goes away in the end."""
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter):
+        yield ProgressLines()
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         yield ProgressBar(progress)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recscale_dask.differences import differences
 from recscale_dask.errors import CheckpointError, OutputError, PackageMissing
 from recscale_dask.evaluation.tuning import Trial
 from recscale_dask.outputs import on_a_disk
@@ -80,14 +81,9 @@ class Study:
         if found is None:
             self._study.set_user_attr("identity", identity)
         elif found != identity:
-            differences = "; ".join(
-                f"{name} was {found.get(name)!r}, and is {identity.get(name)!r} now"
-                for name in sorted({*found, *identity})
-                if found.get(name) != identity.get(name)
-            )
             raise CheckpointError(
-                f"{storage} is a study of something else: {differences}. Go on with the same data and options, or "
-                "name another file."
+                f"{storage} is a study of something else: {differences(found, identity)}. Go on with the "
+                "same data and options, or name another file."
             )
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state == self._optuna.trial.TrialState.RUNNING:  # of a process that was stopped

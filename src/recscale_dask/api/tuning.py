@@ -127,6 +127,8 @@ def tune(
     solvers = {name: plugin_manager().resolve("solvers", name) for name in names_of(solver)}
     if not solvers:
         raise OptionError("there are no solvers to tune; name one")
+    for name, target in solvers.items():
+        _check_fixed(name, target, constant)
     spaces = {name: _space(target, (space or {}).get(name), constant, known) for name, target in solvers.items()}
     study = Study(
         spaces,
@@ -149,7 +151,9 @@ def tune(
         runner = _Runner(known, names, constant, memory_limit, opened, progress)
         while (number := len(study.trials)) < trials:
             asked, options = study.ask()
-            trial = runner.run(number, options)
+            same = next((each for each in study.trials if each.options == options), None)
+            # A solver with nothing to try, such as popularity, is suggested as often as others.
+            trial = runner.run(number, options) if same is None else replace(same, number=number, seconds={"fit": 0.0})
             study.tell(asked, trial, None if trial.error else trial.metrics[names[0]])
             if on_trial is not None:
                 on_trial(trial)
@@ -197,6 +201,17 @@ class _Runner:
         seconds = {"fit": fitted - start, "evaluate": time.perf_counter() - fitted}
         converged = model.certificate is None or model.certificate.converged
         return Trial(number=number, options=options, metrics=found.metrics, seconds=seconds, converged=converged)
+
+
+def _check_fixed(name: str, target: type[Solver], fixed: Mapping[str, Any]) -> None:
+    """Raise an OptionError for what a fit does not take, before the first trial."""
+    own = {each.name for each in fields(target)}  # type: ignore[arg-type]
+    unknown = sorted(fixed.keys() - {*own, *_ARGUMENTS, "seed"})
+    if unknown:
+        raise OptionError(
+            f"solver {name!r} has no option {', '.join(unknown)} to fix; there are: "
+            f"{', '.join(sorted({*own, *_ARGUMENTS}))}"
+        )
 
 
 def _space(target: type[Solver], asked: Space | None, fixed: Mapping[str, Any], known: HeldOut) -> Space:

@@ -48,7 +48,8 @@ def held_out(data: Any, test: Any, *, how: str, fraction: float, seed: int) -> H
         raise OptionError("users that are all held out are in no model; choose a way to split that keeps them all")
     rows = data.aggregate() if isinstance(data, Interactions) else _interactions(as_matrix(data))
     as_named: Any = how
-    train, held = split(rows, as_named, fraction=fraction, seed=seed)
+    share = None if how.startswith("leave") else fraction  # which takes rows of each user by number
+    train, held = split(rows, as_named, fraction=share, seed=seed)
     return HeldOut(UserItemMatrix.from_interactions(train), held)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
+from recscale_dask.outputs import on_a_disk
 
 
 def append(
@@ -24,6 +25,7 @@ def append(
     as_json: options.Json = False,
 ) -> None:
     """Add interactions, new users and new items to a store, without rewriting what is there."""
+    on_a_disk(store, "a store that changes")
     from recscale_dask.data.matrix import UserItemMatrix
 
     before = UserItemMatrix.open(store)

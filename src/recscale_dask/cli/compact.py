@@ -8,6 +8,7 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
+from recscale_dask.outputs import on_a_disk
 
 
 def compact(
@@ -15,6 +16,7 @@ def compact(
     as_json: options.Json = False,
 ) -> None:
     """Rewrite a store with all that was appended to it, so that it is read as fast as one that was made at once."""
+    on_a_disk(store, "a store that changes")
     from recscale_dask.data.matrix import UserItemMatrix
 
     matrix = UserItemMatrix.open(store).compact()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from recscale_dask.atomic import check_output, written_beside
 from recscale_dask.cli import options
 from recscale_dask.cli.output import Stopwatch, print_json
 from recscale_dask.errors import OutputError
+from recscale_dask.outputs import on_a_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,25 +26,31 @@ _RANK = 32
 _METRICS = (f"recall@{_K}", f"ndcg@{_K}")
 _KIND = "recscale_dask demo"
 _SUMMARY = "demo.json"
+_PLANTED = "planted tastes"
 
 
 def demo(
     data: Annotated[str | None, typer.Option("--data", metavar="PATH", help="Your file of interactions.")] = None,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("recscale-demo"),
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where the results go.")] = "recscale-demo",
     user: options.User = None,
     item: options.Item = None,
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Do the main job from start to end: fit, recommend, judge against popularity, save.
 
-    Without --data, on 6,000 made-up listeners with planted tastes, so that one can see whether they are found.
+    Without --data, on 6,000 made-up listeners with planted tastes, so that one can see whether they are found. A
+    demo takes the place of one of made-up data, and only with --overwrite of one of your data.
     """
-    _check_folder(out)
+    folder = on_a_disk(out, "the folder of a demo")
+    _check_folder(folder, overwrite=overwrite)
+    if sys.stderr.isatty():
+        _tell_of_compiling()
     watch, reading = Stopwatch(), options.Input(user, item, value, time, format)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.fitting import factorize
@@ -67,7 +75,7 @@ def demo(
         baseline = {"own_taste": tastes.share(popular), **baseline}
     summary = {
         "kind": _KIND,
-        "data": data or "planted tastes",
+        "data": data or _PLANTED,
         "n_users": interactions.n_users,
         "n_items": interactions.n_items,
         "n_interactions": len(interactions),
@@ -80,9 +88,9 @@ def demo(
         "svd": judged,
         "popularity": baseline,
         "seconds": watch.seconds,
-        "out": str(out),
+        "out": out,
     }
-    _save(out, model, recommendations, train, test, summary)
+    _save(folder, model, recommendations, train, test, summary)
     if as_json:
         print_json(summary)
         return
@@ -91,15 +99,27 @@ def demo(
     print_report(summary, model, recommendations, tastes)
 
 
-def _check_folder(out: Path) -> None:
-    """Raise an OutputError unless `out` is free, or the folder of an earlier demo."""
+def _tell_of_compiling() -> None:
+    from recscale_dask.api.doctor import numba_cache
+
+    if not any(numba_cache().glob("*.nbi")):
+        typer.echo("note: this first run compiles what it needs, which takes up to a minute.", err=True)
+
+
+def _check_folder(out: Path, *, overwrite: bool) -> None:
+    """Raise an OutputError unless `out` is free, or the folder of an earlier demo that may be replaced."""
     check_output(out, overwrite=True)
+    if not out.exists():
+        return
     try:
-        ours = not out.exists() or json.loads((out / _SUMMARY).read_text(encoding="utf-8"))["kind"] == _KIND
+        found = json.loads((out / _SUMMARY).read_text(encoding="utf-8"))
+        ours, data = found["kind"] == _KIND, found["data"]
     except (OSError, ValueError, LookupError, TypeError):
-        ours = False
+        ours, data = False, None
     if not ours:
         raise OutputError(f"{out} exists and is not the folder of a demo. Choose another one with --out.")
+    if data != _PLANTED and not overwrite:  # what was made up is made again in seconds
+        raise OutputError(f"{out} holds the demo of {data}. Replace it with --overwrite, or choose another --out.")
 
 
 def _judged(

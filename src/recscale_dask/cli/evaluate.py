@@ -39,6 +39,7 @@ def evaluate(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Judge a model on held-out interactions, or compare several; every unseen item is ranked.
@@ -61,10 +62,10 @@ def evaluate(
         folded = None if fold_in is None else given.or_as_in_training(first, fold_in).read(fold_in)
         found: Evaluation | Comparison
         if len(loaded) == 1:
-            found = judging.evaluate(first, rows, metrics=names, fold_in=folded, executor=opened)
+            found = judging.evaluate(first, rows, metrics=names, fold_in=folded, executor=opened, progress=progress)
         else:
             found = judging.compare(
-                loaded, rows, metrics=names, fold_in=folded, level=level, seed=seed, executor=opened
+                loaded, rows, metrics=names, fold_in=folded, level=level, seed=seed, executor=opened, progress=progress
             )
     seconds = round(clock.perf_counter() - start, 3)
     if as_json:
@@ -83,6 +84,7 @@ def _of_one(found: Evaluation, level: float, seed: int) -> dict[str, Any]:
         "intervals": {name: list(ends) for name, ends in intervals.items()},
         "n_unknown_users": found.n_unknown_users,
         "n_unknown_items": found.n_unknown_items,
+        "n_seen": found.n_seen,
         "n_skipped": found.n_skipped,
     }
 

@@ -13,7 +13,14 @@ from typer.core import TyperCommand
 
 from recscale_dask.cli.output import results_alone
 from recscale_dask.cli.wording import Wording
-from recscale_dask.errors import BlockFailed, NotConvergedWarning, RecscaleError, UnknownIdWarning
+from recscale_dask.errors import (
+    BlockFailed,
+    DoubtfulDataWarning,
+    NotConvergedWarning,
+    RecscaleError,
+    SeenTestWarning,
+    UnknownIdWarning,
+)
 
 _INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C, signal 2, has ended
 
@@ -23,7 +30,8 @@ class PlainCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with _plain_warnings(), results_alone() if ctx.params.get("as_json") else nullcontext():
+        wording = Wording(self, ctx.params)
+        with _plain_warnings(wording), results_alone() if ctx.params.get("as_json") else nullcontext():
             try:
                 return super().invoke(ctx)
             except BrokenPipeError:  # `recscale ... | head`: typer ends quietly
@@ -35,7 +43,7 @@ class PlainCommand(TyperCommand):
                     if isinstance(error, BlockFailed):
                         typer.echo(error.remote_traceback, err=True)
                     traceback.print_exc()
-                typer.echo(f"error: {_sentence(error, Wording(self, ctx.params))}", err=True)
+                typer.echo(f"error: {_sentence(error, wording)}", err=True)
                 raise typer.Exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
@@ -58,10 +66,18 @@ def _sentence(error: BaseException, wording: Wording) -> str:
 
 
 @contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show warnings as one line each, and never hide that a fit did not converge or that ids were skipped."""
+def _plain_warnings(wording: Wording) -> Iterator[None]:
+    """Show warnings as one line each, each once, and never hide what makes a result worth less than it seems."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = wording.of(str(message))
+        if text not in told:  # `tune` has reason to say it at each trial
+            told.add(text)
+            typer.echo(f"warning: {text}", err=True)
+
     with warnings.catch_warnings():
-        for kind in (NotConvergedWarning, UnknownIdWarning):
+        for kind in (NotConvergedWarning, UnknownIdWarning, SeenTestWarning, DoubtfulDataWarning):
             warnings.simplefilter("always", kind)
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        warnings.showwarning = tell
         yield

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import Stopwatch, peak_rss_bytes, print_json
-from recscale_dask.outputs import check_folder
+from recscale_dask.cli.output import Stopwatch, interrupted, peak_rss_bytes, print_json
+from recscale_dask.outputs import check_folder, on_a_disk
 
 if TYPE_CHECKING:
     from recscale_dask.api.factor_model import FactorModel
@@ -46,6 +44,7 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --checkpoint, if any.")] = False,
     overwrite: options.Overwrite = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Fit a model to interactions and save it."""
@@ -62,12 +61,14 @@ def fit(
     solver_options = options.solver_settings(settings, named)
     if resume and checkpoint is None:
         raise typer.BadParameter("name the folder of the fit that was stopped with --checkpoint", param_hint="--resume")
+    if checkpoint is not None:
+        on_a_disk(checkpoint, "checkpoints")
     from recscale_dask.io.model_store import MODEL
 
     check_folder(MODEL, out, overwrite=overwrite)
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
-    with _resumable(checkpoint), options.opened_executor(executor, executor_options) as opened:
+    with interrupted(_advice(checkpoint)), options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model
         from recscale_dask.api.fitting import clear_checkpoints, factorize
         from recscale_dask.solvers.checkpoint import has_states
@@ -78,11 +79,19 @@ def fit(
         with watch.timed("read"):
             matrix = reading.matrix(source, duplicates.value)
         with watch.timed("fit"):
-            model = factorize(matrix, **named, executor=opened, checkpoint=checkpoint, resume=resume, **solver_options)
+            model = factorize(
+                matrix,
+                **named,
+                executor=opened,
+                checkpoint=checkpoint,
+                resume=resume,
+                progress=progress,
+                **solver_options,
+            )
     # So that `evaluate` reads a test file of the same kind in the same way.
     how_read = {"suffix": Path(source).suffix, **asdict(reading)}
     model = replace(model, provenance={**model.provenance, "input": how_read})
-    with _resumable(checkpoint), watch.timed("save"):
+    with interrupted(_advice(checkpoint)), watch.timed("save"):
         model.save(out, overwrite=overwrite)
     if checkpoint is not None:
         clear_checkpoints(checkpoint)
@@ -92,17 +101,10 @@ def fit(
         typer.echo(_told(model, out, watch))
 
 
-@contextmanager
-def _resumable(checkpoint: str | None) -> Iterator[None]:
-    """Say at Ctrl-C how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if checkpoint is None:
-            advice = "nothing was kept. With --checkpoint DIR a fit can be stopped and go on."
-        else:
-            advice = f"the state after the last pass is in {checkpoint}. Go on with the same command and --resume."
-        raise KeyboardInterrupt(f"interrupted; {advice}") from None
+def _advice(checkpoint: str | None) -> str:
+    if checkpoint is None:
+        return "nothing was kept. With --checkpoint DIR a fit can be stopped and go on."
+    return f"the state after the last pass is in {checkpoint}. Go on with the same command and --resume."
 
 
 def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
@@ -131,9 +133,9 @@ def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
 
 
 def _told(model: FactorModel, out: str, watch: Stopwatch) -> str:
-    rank = model.provenance["options"]["rank"]
+    rank = "" if model.rank_asked is None else f", rank {model.rank_asked}"
     told = (
-        f"{out}: {model.provenance['solver']}, rank {rank}, of {len(model.users):,} users x "
+        f"{out}: {model.provenance['solver']}{rank}, of {len(model.users):,} users x "
         f"{len(model.items):,} items with {model.n_interactions:,} interactions, "
         f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}."
     )

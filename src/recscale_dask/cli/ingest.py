@@ -36,6 +36,7 @@ def ingest(
     ] = None,
     overwrite: options.Overwrite = False,
     plan: options.PlanOnly = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Write interactions to a matrix store, which need not fit in memory.
@@ -73,7 +74,7 @@ def ingest(
         engine=None,
         executor=None,
         overwrite=overwrite,
-        progress=None,
+        progress=progress,
     )
     matrix = UserItemMatrix.open(out)
     seconds = clock.perf_counter() - start

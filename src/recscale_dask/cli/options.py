@@ -79,6 +79,14 @@ ExecutorOptions: TypeAlias = Annotated[
 ]
 DuplicatesOption: TypeAlias = Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Progress: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show on stderr how far it is: by default to a terminal; with --progress also to a log, every 30 s.",
+        show_default=False,
+    ),
+]
 PlanOnly: TypeAlias = Annotated[
     bool, typer.Option("--plan", help="Tell what it would take, and write nothing; 1 if it does not fit.")
 ]

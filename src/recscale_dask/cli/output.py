@@ -49,6 +49,15 @@ def results_alone() -> Iterator[None]:
         _results.reset(token)
 
 
+@contextmanager
+def interrupted(advice: str) -> Iterator[None]:
+    """Say at Ctrl-C what was kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {advice}") from None
+
+
 def print_json(answer: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout; ids that JSON does not know, such as UUIDs, as text."""
     typer.echo(json.dumps(answer, default=str), file=_results.get())

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import print_json, print_plan
+from recscale_dask.cli.output import interrupted, print_json, print_plan
 from recscale_dask.outputs import check_file
 
 
@@ -36,6 +36,7 @@ def recommend(
     executor_options: options.ExecutorOptions = None,
     overwrite: options.Overwrite = False,
     plan: options.PlanOnly = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the k best unseen items of every user to Parquet: user, item, rank, score.
@@ -84,9 +85,10 @@ def recommend(
             print_plan(forecast.after("load", loading), as_json=as_json)
             return
         if one_file:
-            rows = loaded.recommend_file(out, **wanted, overwrite=overwrite)
+            rows = loaded.recommend_file(out, **wanted, progress=progress, overwrite=overwrite)
         else:
-            rows = loaded.recommend_to(out, **wanted)
+            with interrupted(f"the files in {out} that are whole were kept. Go on with the same command."):
+                rows = loaded.recommend_to(out, **wanted, progress=progress)
     n_users = len(loaded.users)
     if chosen is not None:
         n_users = int((loaded.users.codes(chosen, missing="ignore") >= 0).sum())  # without those that were skipped

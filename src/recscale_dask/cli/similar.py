@@ -16,7 +16,10 @@ def similar(
     k: Annotated[int, typer.Option("--k", help="How many.")] = 10,
     as_json: options.Json = False,
 ) -> None:
-    """Show the items nearest to one, by the cosine of their factors."""
+    """Show the items nearest to one: by the cosine of their factors.
+
+    Of gf-cf, bspm, item-knn and ease: what a user who has this item alone gets, with its scores.
+    """
     from recscale_dask.api.factor_model import load_model
 
     neighbours = load_model(model).similar_items(item, k).to_pylist()

@@ -40,7 +40,9 @@ def split(
     how: Annotated[
         How, typer.Option("--how", help="Random rows, the latest, the last or a share of each user, or users whole.")
     ] = How.random,
-    fraction: Annotated[float, typer.Option("--fraction", help="Share of rows to hold out.")] = 0.2,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Share of rows to hold out; by default 0.2.")
+    ] = None,
     k: Annotated[int | None, typer.Option("--k", help="Rows of each user that leave-k-out holds out.")] = None,
     by: Annotated[
         By | None,
@@ -66,8 +68,14 @@ def split(
 
     With held-out-users, the rows of these users that are not tested on are a third file, for `evaluate --fold-in`.
     """
-    if (out_fold_in is not None) != (how is How.held_out_users):
-        raise typer.BadParameter("it goes with --how held-out-users, and that with it", param_hint="--out-fold-in")
+    if how is How.held_out_users and out_fold_in is None:
+        raise typer.BadParameter(
+            "held-out-users makes a third file, of the rows of those users that are not tested on: name it with "
+            "--out-fold-in FILE",
+            param_hint="--how",
+        )
+    if out_fold_in is not None and how is not How.held_out_users:
+        raise typer.BadParameter("only --how held-out-users makes such a file", param_hint="--out-fold-in")
     n_users = None if users is None else _number(users)
     outs = {"train": out_train, **({} if out_fold_in is None else {"fold_in": out_fold_in}), "test": out_test}
     if len({path if is_url(path) else os.path.abspath(path) for path in outs.values()}) < len(outs):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recscale_dask.cli import options
-from recscale_dask.cli.output import print_json
-from recscale_dask.outputs import check_file, check_folder
+from recscale_dask.cli.output import interrupted, print_json
+from recscale_dask.outputs import check_file, check_folder, on_a_disk
 
 if TYPE_CHECKING:
     from recscale_dask.evaluation.tuning import Trial
@@ -47,6 +48,7 @@ def tune(
     time: options.Time = None,
     format: options.Format = None,
     overwrite: options.Overwrite = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Try options of solvers on a held-out part of INPUT; tell the best, and fit it to all of INPUT (--out)."""
@@ -56,8 +58,15 @@ def tune(
         check_folder(MODEL, out, overwrite=overwrite)
     if report is not None:
         check_file(report, overwrite=overwrite)
+    if study is not None:
+        on_a_disk(study, "a study")
+    told = sys.stderr.isatty() if progress is None else progress
     reading = options.Input(user, item, value, time, format)
-    with options.opened_executor(executor, executor_options) as opened:
+    if study is None:
+        advice = "nothing was kept. With --study FILE a search can be stopped and go on."
+    else:
+        advice = f"the trials that ended are in {study}. Go on with the same command."
+    with interrupted(advice), options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.tuning import tune as tune_solvers
 
         found = tune_solvers(
@@ -75,7 +84,8 @@ def tune(
             refit=out is not None,
             memory_limit=memory_limit,
             executor=opened,
-            on_trial=_told if sys.stderr.isatty() else None,
+            progress=progress,
+            on_trial=partial(_told, trials) if told else None,
         )
     if report is not None:
         found.report(report, overwrite=overwrite)
@@ -85,7 +95,9 @@ def tune(
         print_json(found.as_dict())
     else:
         typer.echo(str(found))
+        if out is not None:
+            typer.echo(f"{out}: a model with these options, fitted to all of {source}.")
 
 
-def _told(trial: Trial) -> None:
-    typer.echo(str(trial), err=True)
+def _told(trials: int, trial: Trial) -> None:
+    typer.echo(f"[{trial.number + 1} of {trials}] {trial}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recscale_dask.errors import DataError
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,10 @@ def _parsed(column: pa.ChunkedArray, kind: pa.DataType, cells: Cells, cure: str,
         except pa.ArrowInvalid:
             bad = middle
     expected = "a number" if kind == pa.float64() else "a time"
-    raise cells.error(good, f"{column[good].as_py()!r}, which is not {expected},", cure)
+    bad_cell = column[good].as_py()
+    if kind == pa.float64() and _DECIMAL_COMMA.fullmatch(bad_cell.strip()):
+        cure = "Write decimals with a point, not with a comma"
+    raise cells.error(good, f"{bad_cell!r}, which is not {expected},", cure)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -7,11 +7,12 @@ of it takes the place of the old one. So a store is what it was or what it is go
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,7 +37,7 @@ from recscale_dask.data.store_lock import store_lock
 from recscale_dask.data.store_writer import take_stock, write_base
 from recscale_dask.data.stored_block import StoredBlock, write_block
 from recscale_dask.data.vocabulary import Vocabulary
-from recscale_dask.errors import DataError, OptionError, OutputError
+from recscale_dask.errors import DataError, DoubtfulDataWarning, OptionError, OutputError
 from recscale_dask.manifest import MANIFEST
 from recscale_dask.types import Codes, Recipe
 
@@ -71,6 +72,59 @@ def append_to_store(store: Path, interactions: Interactions, duplicates: str) ->
             return stock.fields(folder, prefix, unique.users, unique.items)
 
         _replace_manifest(store, manifest, _DELTAS, change)
+        n_new = STORE.read(store)["n_stored"] - matrix.nnz
+    _warn_of_doubts(matrix, unique, n_new, duplicates)
+
+
+def _warn_of_doubts(before: StoredMatrix, added: Interactions, n_new: int, duplicates: str) -> None:
+    """Warn of an addition without a new pair, or most of whose users and items are new.
+
+    Parameters
+    ----------
+    before : StoredMatrix
+    added : Interactions
+        In codes that begin with those of `before`, each pair once.
+    n_new : int
+        Pairs that the store did not have.
+    duplicates : str
+    """
+    if not n_new:
+        effect = "their values were added up" if duplicates == "sum" else f"they have the {duplicates} of their values"
+        warnings.warn(
+            f"nothing of what was appended is new: all {len(added):,} pairs of user and item were in the store, and "
+            f"{effect}. If the same data were appended twice, ingest all of it anew.",
+            DoubtfulDataWarning,
+            stacklevel=4,
+        )
+    users = _new(added.users, added.user_codes, len(before.users))
+    items = _new(added.items, added.item_codes, len(before.items))
+    if users.mostly and items.mostly:
+        warnings.warn(
+            f"most of what was appended is new to the store: {users.new:,} of {users.all:,} users and {items.new:,} of "
+            f"{items.all:,} items (such as user {users.example} and item {items.example}; the store has user "
+            f"{before.users.ids[0]} and item {before.items.ids[0]}). If these are ids of something else, ingest the "
+            "right data anew.",
+            DoubtfulDataWarning,
+            stacklevel=4,
+        )
+
+
+class _New(NamedTuple):
+    """How many ids of an addition a store did not have, of how many, and the first of them."""
+
+    new: int
+    all: int
+    example: object
+
+    @property
+    def mostly(self) -> bool:
+        return 2 * self.new > self.all
+
+
+def _new(vocabulary: Vocabulary, codes: Codes, n_before: int) -> _New:
+    occurring = np.count_nonzero(np.bincount(codes))
+    n_new = len(vocabulary) - n_before
+    return _New(n_new, int(occurring), vocabulary.ids[n_before] if n_new else None)
 
 
 def compact_store(store: Path) -> None:

@@ -19,6 +19,7 @@ from recscale_dask.types import Codes, IntArray
 MAX_IDS = 2**31 - 1
 """Codes are int32; no vocabulary is larger."""
 
+_SHOWN = 60  # characters of an id in a message
 _PIECE = 1 << 16  # ids that are looked up in the cache
 
 
@@ -316,7 +317,8 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _shown(scalar: pa.Scalar) -> str:
     value = scalar.as_py()
-    return str(value) if isinstance(value, uuid.UUID) else repr(value)
+    text = str(value) if isinstance(value, uuid.UUID) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."  # of a line of many ids, say
 
 
 def _fits_int64(kind: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError
 from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES, Interval, UserSums, interval, resample
-from recscale_dask.evaluation.held_out import HeldOut, held_out
+from recscale_dask.evaluation.held_out import HeldOut, check_unseen, held_out, warn_of_strangers
 from recscale_dask.evaluation.judge import judge, needs_training
 from recscale_dask.evaluation.metric import CatalogueMetric, MetricRequest, PerUser, RatingMetric, Training
 from recscale_dask.execution.contract import Executor
@@ -37,6 +37,8 @@ class Evaluation:
     n_unknown_items : int
         Test rows of known users with an item that the model does not know; they count as misses in
         ranking metrics and are left out of rating metrics.
+    n_seen : int
+        Test pairs that are in the training data (or were folded in), which are never recommended.
     n_skipped : int
         Interactions that were folded in without effect, as the model does not know their items.
     per_user : dict of str to ndarray of float64, shape (n_users,)
@@ -51,6 +53,7 @@ class Evaluation:
     n_users: int
     n_unknown_users: int
     n_unknown_items: int
+    n_seen: int
     n_skipped: int
     per_user: dict[str, PerUser] = field(repr=False)
     users: pa.Array = field(repr=False)
@@ -72,6 +75,8 @@ class Evaluation:
             lines.append(f"{self.n_unknown_users:,} users of the test set are not in the model and were left out.")
         if self.n_unknown_items:
             lines.append(f"{self.n_unknown_items:,} test rows are of items that are not in the model.")
+        if self.n_seen:
+            lines.append(f"{self.n_seen:,} test pairs are in the training data, and are never recommended.")
         if self.n_skipped:
             lines.append(f"{self.n_skipped:,} interactions to fold in are of items that are not in the model.")
         return "\n".join(lines)
@@ -124,11 +129,13 @@ def evaluate(
     Raises
     ------
     DataError
-        If no user of the test set is in the model, or rating metrics lack values.
+        If no user of the test set is in the model, all of it was fitted to, or rating metrics lack values.
     """
     known = held_out(model, test)
     order = known.by_test
     lists = [each for each in metrics if not isinstance(each.metric, RatingMetric)]
+    warn_of_strangers(known.n_unknown_users, known.n_unknown_users + len(order))
+    check_unseen(known, ranked=bool(lists))
     sums: dict[str, UserSums] = {}
     values: dict[str, float] = {}
     per_user: dict[str, PerUser] = {}
@@ -154,6 +161,7 @@ def evaluate(
         n_users=len(order),
         n_unknown_users=known.n_unknown_users,
         n_unknown_items=known.n_unknown_items,
+        n_seen=known.n_seen,
         n_skipped=model.provenance.get("folded_in", {}).get("skipped_interactions", 0),
         per_user=per_user,
         users=test.users.take(known.test_users[order]),

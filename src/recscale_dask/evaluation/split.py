@@ -30,7 +30,7 @@ def split(
     interactions: Interactions,
     how: How = ...,
     *,
-    fraction: float = ...,
+    fraction: float | None = ...,
     k: int | None = ...,
     by: By | None = ...,
     users: float | None = ...,
@@ -43,7 +43,7 @@ def split(
     interactions: Interactions,
     how: Literal["held-out-users"],
     *,
-    fraction: float = ...,
+    fraction: float | None = ...,
     k: int | None = ...,
     by: By | None = ...,
     users: float | None = ...,
@@ -55,7 +55,7 @@ def split(
     interactions: Interactions,
     how: How | Literal["held-out-users"] = "random",
     *,
-    fraction: float = 0.2,
+    fraction: float | None = None,
     k: int | None = None,
     by: By | None = None,
     users: float | None = None,
@@ -80,8 +80,8 @@ def split(
         ``held-out-users``
             Some users whole (strong generalisation; Marlin, 2004): of their rows, a fraction (at least one) is the test
             set, and the others (at least one) are to be folded in.
-    fraction : float
-        Share of the rows to test on, above 0 and below 1; not used by ``leave-...``. A random split
+    fraction : float, optional
+        Share of the rows to test on, above 0 and below 1; by default 0.2. Not of ``leave-...``. A random split
         tests on fewer rows where each user's row in training leaves too few.
     k : int, optional
         Of ``leave-k-out``.
@@ -114,6 +114,8 @@ def split(
         )
     if how not in SPLITS:
         raise OptionError(f"how={how!r} is not a way to split; choose one of {', '.join(SPLITS)}.")
+    _check("fraction", fraction, how, tuple(each for each in SPLITS if not each.startswith("leave")))
+    fraction = 0.2 if fraction is None else fraction
     if not 0 < fraction < 1:
         raise OptionError(f"fraction must be above 0 and below 1; got {fraction}. Try 0.2.")
     _check("k", k, how, ("leave-k-out",))

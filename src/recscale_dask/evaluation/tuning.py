@@ -131,11 +131,16 @@ class Tuning:
 
     def __str__(self) -> str:
         ranking = self.ranking
-        lines = [str(trial) for trial in ranking[:_SHOWN]]
+        different: dict[str, Trial] = {}
+        for trial in ranking:
+            different.setdefault(_told(trial.options), trial)
+        shown = list(different.values())[:_SHOWN]
+        lines = [str(trial) for trial in shown]
+        if len(shown) < len(ranking):
+            lines.insert(0, f"The best {len(shown)} of {len(self.trials)} trials:")
         failed = len(self.trials) - len(ranking)
-        told = (
-            f"Best of {len(self.trials)} trials by {self.metric}, over {self.n_users:,} users: {_told(self.options)}."
-        )
+        chosen = {name: value for name, value in self.options.items() if name != "seed"}
+        told = f"Best of {len(self.trials)} trials by {self.metric}, over {self.n_users:,} users: {_told(chosen)}."
         return "\n".join([*lines, told + (f" {failed} failed." if failed else "")])
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from distributed import Client, Future, Security, worker_client
 
+from recscale_dask.checks import whole_number
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.dask_call import Call, check_pickles, combine_outcomes
@@ -90,10 +91,9 @@ class DaskExecutor(Executor):
                 "n_workers and threads_per_worker are for a cluster of our own; leave them out with an address or "
                 "a client"
             )
-        if any(size is not None and size < 1 for size in sizes):
-            raise OptionError(
-                f"n_workers and threads_per_worker must be at least 1; got {n_workers} and {threads_per_worker}"
-            )
+        for name, size in zip(("n_workers", "threads_per_worker"), sizes, strict=True):
+            if size is not None:
+                whole_number(size, name)
         files = make_security(tls_ca_file, tls_cert, tls_key)
         if security is not None and files is not None:
             raise OptionError("give security or TLS files, not both")

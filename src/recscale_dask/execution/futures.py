@@ -83,6 +83,8 @@ class FuturesExecutor(Executor):
     """
 
     name = "futures"
+    example = "pool='loky'"
+    """What `open_executor` says it needs."""
 
     def __init__(
         self, pool: Pool | PoolFactory | str, *, n_workers: int | None = None, shared_files: bool | None = None

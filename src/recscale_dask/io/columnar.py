@@ -15,6 +15,9 @@ from recscale_dask.io.frames import Columns, Selection, with_exact_ids
 from recscale_dask.io.pieces import PIECE_ROWS, Piece, Stream, pieces_of
 from recscale_dask.io.places import File, find_in, locate
 
+_AROUND = re.compile(
+    r"^.*Is this a '\w+' file\?: (Could not open \w+ input source '.*?': )?"
+)  # what Arrow says before why
 _READ_BYTES = 1 << 22  # of a column at a time, rather than all of it in a row group
 
 
@@ -33,7 +36,7 @@ def read_parquet(source: Any, columns: Columns) -> Selection:
         as_text = ds.partitioning(pa.schema([(key, pa.string()) for key in keys]), flavor="hive")
         table = ds.dataset(**where, partitioning=as_text).to_table(columns=found.names)
     except (pa.ArrowException, OSError) as problem:
-        raise DataError(f"cannot read {source} as Parquet: {problem}.") from problem
+        raise _unreadable(source, "Parquet", problem) from problem
     return Selection(with_exact_ids(table, [name for name in (found.user, found.item) if name in keys]), found)
 
 
@@ -50,7 +53,7 @@ def stream_parquet(source: Any, columns: Columns) -> Stream:
         schemas = [each.physical_schema for each in fragments]
         n_rows = sum(each.metadata.num_rows for each in fragments)
     except (pa.ArrowException, OSError) as problem:
-        raise DataError(f"cannot read {source} as Parquet: {problem}.") from problem
+        raise _unreadable(source, "Parquet", problem) from problem
     found = find_in(files[0], columns, [*schemas[0].names, *(name for name in keys[0] if name not in schemas[0].names)])
     in_path = [name for name in found.names if name not in schemas[0].names]
     _require_same_types(schemas, files, [name for name in found.names if name not in in_path])
@@ -91,7 +94,12 @@ def _pieces(files: Sequence[File], batches: Callable[[File], Iterator[pa.Table]]
         try:
             yield from pieces_of(batches(file), file.path)
         except (pa.ArrowException, OSError) as problem:
-            raise DataError(f"cannot read {file.path} as {kind}: {problem}.") from problem
+            raise _unreadable(file.path, kind, problem) from problem
+
+
+def _unreadable(place: Any, kind: str, problem: Exception) -> DataError:
+    reason = _AROUND.sub("", str(problem).splitlines()[0]).rstrip(".")
+    return DataError(f"cannot read {place} as {kind}: {reason}. Copy it again, or say what it is with format=.")
 
 
 def _path_keys(path: str) -> dict[str, str]:
@@ -132,7 +140,7 @@ def _opened_ipc(file: File) -> Iterator[Any]:
             stream.seek(0)
             yield pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
     except (pa.ArrowException, OSError) as problem:
-        raise DataError(f"cannot read {file.path} as Arrow IPC: {problem}.") from problem
+        raise _unreadable(file.path, "Arrow IPC", problem) from problem
 
 
 def _each_batch(reader: Any) -> Iterator[pa.RecordBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -66,7 +66,8 @@ class Columns:
         user, item = _need("user", self.user, names), _need("item", self.item, names)
         found = Found(user, item, _find("value", self.value, names), _find("time", self.time, names))
         if len(set(found.names)) < len(found.names):
-            raise DataError(f"{found} uses a column twice; {_listed(names)}.")
+            asked = ", ".join(f"{role}={name!r}" for role, name in asdict(found).items() if name is not None)
+            raise DataError(f"{asked} uses a column twice; {_listed(names)}.")
         return found
 
     def guessed_in(self, names: Sequence[str]) -> bool:

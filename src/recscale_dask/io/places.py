@@ -96,7 +96,9 @@ def _contents(system: Any, path: str) -> list[str]:
         noun = None
     if noun is not None:
         raise DataError(f"{path} is a {noun}, and no data. {_INSTEAD.get(noun, 'Give the data files.')}")
-    inside = {each: each[len(path.rstrip("/")) + 1 :] for each in system.find(path)}
+    entries = system.find(path, detail=True)
+    # Sockets and pipes are no files; reading them would wait for ever.
+    inside = {each: each[len(path.rstrip("/")) + 1 :] for each, found in entries.items() if found["type"] == "file"}
     return sorted(each for each, name in inside.items() if not re.search(r"(^|/)[._]", name))
 
 

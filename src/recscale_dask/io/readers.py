@@ -55,20 +55,35 @@ _COMPRESSED = re.compile(r"\.(gz|bz2|zst|lz4)$")
 
 
 def format_of(source: Any) -> str:
-    """Return the format of files by their suffix or, failing that, their first bytes; never "adjacency"."""
+    """Return the format of files by their suffix or, failing that, their first bytes; never "adjacency".
+
+    Raises
+    ------
+    DataError
+        If they are not all of one format.
+    """
     files = locate(source)
     formats = [_format_of_file(file) for file in files]
+    known = [each for each in formats if each is not None]
+    if not known:  # text by any name
+        return "csv"
     for file, each in zip(files, formats, strict=True):
-        if each != formats[0]:
-            raise DataError(f"{file.path} is {each}, {files[0].path} is {formats[0]}; choose with a glob.")
-    return formats[0]
+        if each is None:
+            raise DataError(
+                f"{file.path} is among the files, and is no data file by its suffix. Choose those that are with a "
+                "glob, such as 'folder/*.csv', or say with format= what all of them are."
+            )
+        if each != known[0]:
+            first = files[formats.index(known[0])]
+            raise DataError(f"{file.path} is {each}, {first.path} is {known[0]}; choose with a glob.")
+    return known[0]
 
 
-def _format_of_file(file: File) -> str:
+def _format_of_file(file: File) -> str | None:
     bare = _COMPRESSED.sub("", file.path.lower())
     for name, suffixes in _SUFFIXES.items():
         if bare.endswith(suffixes):
             return name
     with file.open() as stream:
         magic = stream.read(6)
-    return "parquet" if magic[:4] == b"PAR1" else "arrow" if magic == b"ARROW1" else "csv"
+    return "parquet" if magic[:4] == b"PAR1" else "arrow" if magic == b"ARROW1" else None

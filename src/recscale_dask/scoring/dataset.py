@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recscale_dask.differences import differences
 from recscale_dask.errors import OutputError
 from recscale_dask.model import Factors, SeenItems, sha256_of
 from recscale_dask.scoring.folder import Folder
@@ -118,11 +119,11 @@ class DataSet:
                 f"{self.folder} has format {found.get('format')} of recommendations; this recscale_dask goes on with "
                 f"{FORMAT} only. Choose another path, or delete it."
             )
-        differing = [key for key in self.description if found.get(key) != self.description[key]]
-        if differing:
+        there = {key: found.get(key) for key in self.description}
+        if different := differences(there, self.description):
             raise OutputError(
-                f"{self.folder} holds recommendations of another model or of another request (they differ in "
-                f"{', '.join(differing)}). Choose another path, or delete it."
+                f"{self.folder} holds recommendations of another model or of another request ({different}). Choose "
+                "another path, or delete it."
             )
 
 

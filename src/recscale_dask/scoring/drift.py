@@ -11,6 +11,9 @@ from recscale_dask.model import Factors
 THRESHOLD = 0.25
 """Share of what is expected to be explained that may be missing before a refit is advised."""
 
+LEAST_USERS = 30
+"""New users from which on a refit may be advised; the scatter of fewer says little about their mean."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
@@ -53,16 +56,24 @@ class Drift:
 
     @property
     def refit_advised(self) -> bool:
-        """Whether the loss by two standard errors, or the share of unknown items, is above the threshold."""
+        """Whether the loss by two standard errors, or the share of unknown items, is above the threshold.
+
+        Never by fewer than `LEAST_USERS` users.
+        """
+        if self.n_users < LEAST_USERS:
+            return False
         surely = self.explained + 2 * self.standard_error < (1 - self.threshold) * self.expected
         return surely or self.unknown > self.threshold
 
     def __str__(self) -> str:
         change = f"{abs(self.loss):.0%} {'less' if self.loss >= 0 else 'more'}"
         unknown = f" {self.unknown:.0%} of their interactions are with unknown items." if self.unknown else ""
+        users = f"{self.n_users:,} new user{'' if self.n_users == 1 else 's'}"
         advice = "Refit advised" if self.refit_advised else "No refit advised"
+        if self.n_users < LEAST_USERS:
+            advice = f"Fewer than {LEAST_USERS} users are too few to advise a refit by"
         return (
-            f"The factors explain {self.explained:.1%} (+- {self.standard_error:.1%}) of {self.n_users} new users, "
+            f"The factors explain {self.explained:.1%} (+- {self.standard_error:.1%}) of {users}, "
             f"{change} than the {self.expected:.1%} expected of users like those in training.{unknown} "
             f"{advice} (threshold {self.threshold:.0%})."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,9 @@ ROW_BATCH_USERS = 1024
 
 _BATCH_ROWS = 1 << 20  # rows per job at most, for a large k
 
+_MANY_ROWS = 10_000_000  # lists of all items that are told before they are made
+_ROW_BYTES = 24  # in memory, of user, item, rank and score, if ids are integers
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendRequest:
@@ -37,7 +41,7 @@ class RecommendRequest:
     items : ndarray of int32, shape (n_candidates,) or None
         Item codes that may be recommended, ascending; None is all.
     k : int
-        Items per user at most.
+        Items per user at most; no more than the model has.
     exclude_seen : bool
         Leave out the items of the training data.
     allowed, denied : SeenItems of n rows, or None
@@ -114,6 +118,7 @@ def request(
             f"{type(exclude_seen).__name__}. Leave out other interactions with deny=."
         )
     codes = chosen_users(model, users, unknown)
+    k = _at_most(k, len(model.items), len(codes))
     everyone: dict[str, NDArray[np.int32] | None] = {}
     by_user: dict[str, SeenItems | None] = {}
     for what, given in (("allow", allow), ("deny", deny)):
@@ -129,6 +134,21 @@ def request(
         by_user["deny"],
         -np.inf if min_score is None else _number(min_score),
     )
+
+
+def _at_most(k: int, n_items: int, n_users: int) -> int:
+    """Return k, or the number of items if that is less; warn if lists of all items are many rows."""
+    if k <= n_items:
+        return k
+    rows = n_users * n_items
+    if rows > _MANY_ROWS:
+        warnings.warn(
+            f"k={k} is more than the {n_items:,} items of the model: all unseen items of each of {n_users:,} users are "
+            f"asked for, up to {rows:,} rows or {rows * _ROW_BYTES / 1e9:,.1f} GB. Try k=10; --plan (plan_recommend) "
+            "tells what it takes.",
+            stacklevel=2,
+        )
+    return max(1, n_items)
 
 
 def _number(min_score: Any) -> float:

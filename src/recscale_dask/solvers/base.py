@@ -127,7 +127,8 @@ def check_rank(rank: int, shape: tuple[int, int]) -> None:
     sides = f"({shape[0]} x {shape[1]})"
     if smaller < 2:
         raise OptionError(
-            f"a matrix of {sides} has no factorization of a lower rank; it takes at least 2 users and 2 items"
+            f"a matrix of {sides} has no factorization of a lower rank; it takes at least 2 users and 2 items. "
+            "Are these all of the data, and is each column what it should be?"
         )
     if whole_number(rank, "rank", hint=f". Try rank={min(64, smaller - 1)}") >= smaller:
         raise OptionError(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.atomic import written_beside
+from recscale_dask.differences import differences
 from recscale_dask.errors import CheckpointError, OptionError, OutputError, RecscaleError
 from recscale_dask.manifest import FolderKind, file_entry
 from recscale_dask.outputs import on_a_disk
@@ -175,14 +176,8 @@ class Checkpoints:
                 shutil.rmtree(each)
 
     def _refuse_another(self, folder: Path, found: Mapping[str, Any]) -> None:
-        wanted = self._identity
-        differences = [
-            f"{name} was {found.get(name)!r}, and is {wanted.get(name)!r} now"
-            for name in sorted({*found, *wanted})
-            if found.get(name) != wanted.get(name)
-        ]
-        if differences:
+        if different := differences(found, self._identity):
             raise CheckpointError(
-                f"{folder} is the checkpoint of another fit: {'; '.join(differences)}. Resume with the same data and "
+                f"{folder} is the checkpoint of another fit: {different}. Resume with the same data and "
                 "options, or name another folder."
             )
