@@ -22,7 +22,7 @@ from common import Report, Row, interleave
 
 import recscale_dask as rs
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.evaluation.metric import parse_metric
+from recscale_dask.evaluation.trial import parse_metric
 
 NAMES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")
 MORE = ("novelty@20", "coverage@20", "gini@20")

@@ -30,7 +30,9 @@ def test_guide_to_growing_data_runs_as_pasted(tmp_path: Path) -> None:
 
 
 def test_guide_to_new_users_runs_as_pasted(tmp_path: Path) -> None:
-    assert "No refit advised" in pasted("new-users.md", tmp_path)
+    *_, of_like_people, of_strangers = pasted("new-users.md", tmp_path).splitlines()
+    assert "No refit advised" in of_like_people
+    assert "Refit advised" in of_strangers
     assert (tmp_path / "newcomers").is_dir()
     assert (tmp_path / "scores.parquet").is_file()
 

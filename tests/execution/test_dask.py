@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import cloudpickle
@@ -17,6 +18,7 @@ from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.dask import DaskBroadcast, DaskExecutor
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
+from recscale_dask.execution.signs import Signs
 from recscale_dask.testing import ExecutorContract
 
 # Workers cannot import this module: its functions travel as those of a script do.
@@ -102,9 +104,15 @@ def test_shared_files_are_found_and_mapped(scheduler: str) -> None:
         assert list(map_blocks(executor, rows_of_mapped_file, range(3), {"basis": BASIS})) == [True] * 3
 
 
-def test_workers_that_do_not_see_our_files_get_constants_sent(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A worker on another machine reads no token, or that of somebody else.
-    monkeypatch.setattr(Path, "write_text", lambda self, text: self.write_bytes(b"somebody else"))
+def test_workers_that_do_not_see_our_files_get_constants_sent(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A worker on another machine finds no sign, or that of somebody else.
+    somebodys = tmp_path / "sign"
+    somebodys.write_text("somebody else's")
+    monkeypatch.setattr(
+        "recscale_dask.execution.dask_cluster.signs_in", lambda folder: nullcontext(Signs((somebodys,), "ours"))
+    )
     with DaskExecutor(scheduler) as executor:
         assert not executor.capabilities.shared_files
         assert list(map_blocks(executor, rows_of_mapped_file, range(3), {"basis": BASIS})) == [False] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -77,4 +78,6 @@ for _command in (
 
 def run() -> None:
     """Run the command line: the console entry point."""
+    # What matters of a cluster our errors say. Its scheduler also tells of workers that an interrupt has ended with us.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     run_until_sigterm(app)

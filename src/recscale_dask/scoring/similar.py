@@ -19,11 +19,12 @@ from recscale_dask.scoring.user_rows import UserRows
 def nearest(factors: NDArray[np.float32], code: int, k: int) -> TopK:
     """Return the `k` rows of `factors` with the largest cosine to row `code`, without itself.
 
-    A row of zeros has cosine 0 to everything.
+    A row of zeros has cosine 0 to everything; so has one of rounding alone, as an SVD gives an item that nobody has.
     """
     k = whole_number(k, "k")
     norms = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
-    unit = (factors / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+    norms[norms <= np.finfo(np.float32).eps * norms.max(initial=0.0)] = np.inf
+    unit = (factors / norms[:, None]).astype(np.float32)
     itself = SeenItems(np.array([0, 1], np.int64), np.array([code], np.int32))
     with single_threaded_blas():
         return top_k(TopKQuery(unit[[code]], k, itself), candidates=unit)
