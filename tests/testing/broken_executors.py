@@ -398,7 +398,7 @@ class ChangesTheProcess(SerialExecutor):
         self.change()
 
     def change(self) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ["OMP_NUM_THREADS"] = "37"  # which nobody has set before
 
 
 class SeedsNumpy(ChangesTheProcess):

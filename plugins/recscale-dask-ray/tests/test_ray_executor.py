@@ -144,12 +144,14 @@ def interrupted_once(mark: Path) -> Iterator[None]:
         wait_until(mark.exists, 60)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
         yield
     finally:
         thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 # -- how it is opened ----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_workers_that_share_no_disk_read_the_store_and_write_the_recommendations
         rs.factorize(rs.UserItemMatrix.open(f"{bucket}/store"), rank=8, executor=executor).save(f"{bucket}/model")
         model = rs.load_model(f"{bucket}/model")
         model.recommend_to(f"{bucket}/recs", k=5, executor=executor)
-        assert list(tmp_path.glob("recscale-copies-*"))  # the workers' own, of blocks of the store
+        assert list(tmp_path.glob("recscale-*"))  # the workers' own, of blocks of the store
     assert model.factors_sha256() == expected.factors_sha256()
     with fsspec.open(f"{bucket}/recs/part-00000.parquet") as file:
         assert pq.read_table(file).equals(expected.recommend(k=5, executor="serial"))

@@ -190,7 +190,8 @@ class PluginManager:
             names = ", ".join(sorted(self._offers[kind]))
             names_of_broken = ", ".join(sorted({each.name for each in self._broken}))
             broken = f" Broken, and why says `recscale doctor`: {names_of_broken}." if names_of_broken else ""
-            hint = " The package recscale-dask-spark brings 'spark'." if (kind, name) == ("executors", "spark") else ""
+            ours = kind == "executors" and name in ("spark", "ray")
+            hint = f" The package {OWN}-{name} brings {name!r}." if ours else ""
             raise UnknownNameError(f"no {kind[:-1]} is called {name!r}; there are: {names}.{hint}{broken}")
         try:
             return import_target(offer.spec.target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from recscale_dask.execution.run import map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.testing import tasks
 from recscale_dask.testing.contract.fixtures import ExecutorFixtures
-from recscale_dask.testing.matrices import planted_low_rank
+from recscale_dask.testing.matrices import PlantedSVD, planted_low_rank
 
 
 class AnswersContract(ExecutorFixtures):
@@ -90,16 +91,25 @@ class AnswersContract(ExecutorFixtures):
         )
 
     def test_factors_are_those_of_serial(self, executor: Executor) -> None:
-        # By name: the kit lies below the api in the order of imports.
-        recscale = importlib.import_module("recscale_dask")
-        planted = planted_low_rank(4000, 300, (9.0, 5.0, 3.0, 2.0), density=0.25, seed=3)
-        matrix = recscale.UserItemMatrix.from_scipy(planted.matrix)
+        planted, matrix, expected = _planted()
         assert len(matrix.sources) >= 4, "the test needs several blocks"
-        expected = recscale.factorize(matrix, rank=3, executor=SerialExecutor(), seed=0)
-        model = recscale.factorize(matrix, rank=3, executor=executor, seed=0)
+        model = _recscale().factorize(matrix, rank=3, executor=executor, seed=0)
         assert model.user_factors.tobytes() == expected.user_factors.tobytes()
         assert model.item_factors.tobytes() == expected.item_factors.tobytes()
         np.testing.assert_allclose(model.singular_values, planted.singular_values[:3], rtol=1e-5)
+
+
+def _recscale() -> Any:
+    """Return the package, by its name: the kit lies below the api in the order of imports."""
+    return importlib.import_module("recscale_dask")
+
+
+@cache  # a kit of kits asks for it fifty times
+def _planted() -> tuple[PlantedSVD, Any, Any]:
+    """Return a known matrix as it is and in blocks, and the model of it on the serial executor."""
+    planted = planted_low_rank(4000, 300, (9.0, 5.0, 3.0, 2.0), density=0.25, seed=3)
+    matrix = _recscale().UserItemMatrix.from_scipy(planted.matrix)
+    return planted, matrix, _recscale().factorize(matrix, rank=3, executor=SerialExecutor(), seed=0)
 
 
 def _arrays_of(result: Any) -> list[Any]:

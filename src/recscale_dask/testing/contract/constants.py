@@ -36,7 +36,8 @@ class ConstantsContract(ExecutorFixtures):
     def test_big_constant_arrives_unchanged(self, executor: Executor) -> None:
         constant = np.arange(BIG_BYTES // 4, dtype=np.float32).reshape(-1, 100)
         results = list(map_blocks(executor, tasks.fingerprint_of_constant, range(4), {"constant": constant}))
-        assert results == [(block, tasks.fingerprint(constant)) for block in range(4)]
+        expected = tasks.fingerprint(constant)
+        assert results == [(block, expected) for block in range(4)]
 
     def test_constants_keep_their_names(self, executor: Executor) -> None:
         constants = {"weights": np.linspace(0, 1, 5), "names": {"a": 1, "b": (2, "c")}}
