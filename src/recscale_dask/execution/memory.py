@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 
 from recscale_dask.errors import OptionError
 
-_CGROUPS = (  # version 2, then 1: the limit, what is used, and what of that can be had back
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-)
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_NAMES = {  # of files, by the controller as in `_OWN_GROUPS`: the limit, what is used, and what of that can be had back
+    "": ("memory.max", "memory.current", "inactive_file"),  # version 2
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
+}
 
 
 def byte_count(limit: Any, name: str = "memory_limit") -> int:
@@ -48,14 +51,9 @@ def byte_text(count: int) -> str:
 def usable_memory() -> int:
     """Return the bytes that this process and its children may have in all, with what they have by now.
 
-    What the system calls available, or less where a control group (a container) has a limit.
+    What the system calls available, or less where a control group (a container, a SLURM job) has a limit.
     """
-    available = _system_available()
-    for names in _CGROUPS:
-        left = _cgroup_left(*names)
-        if left is not None:
-            available = min(available, left)
-    return available + _resident()
+    return min([_system_available(), *_left_in_groups()]) + _resident()
 
 
 def _system_available() -> int:
@@ -71,14 +69,24 @@ def _resident() -> int:
     return 0
 
 
-def _cgroup_left(limit: str, used: str, reclaimable: str) -> int | None:
-    """Return what is left to a control group as this process sees it; None if it has no limit."""
-    root = Path("/sys/fs/cgroup")
+def _left_in_groups() -> Iterator[int]:
+    """Yield what is left to each control group that this process is in and that has a limit."""
     try:
-        most = int((root / limit).read_text())
-        now = int((root / used).read_text())
-        stat = (root / limit).with_name("memory.stat").read_text()
-    except (OSError, ValueError):  # there is none, or its limit is "max"
-        return None
+        groups = [line.split(":", 2) for line in _OWN_GROUPS.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controller, path in groups:
+        if controller in _NAMES:
+            top = _CONTROL_GROUPS / controller
+            group = top / path.lstrip("/")
+            # Up to the top: limits hold for all groups below, and a container may see the top alone.
+            for folder in (group, *group.parents[: len(group.parts) - len(top.parts)]):
+                with suppress(OSError, ValueError):  # there is none, or its limit is "max"
+                    yield _left_in(folder, *_NAMES[controller])
+
+
+def _left_in(group: Path, limit: str, used: str, reclaimable: str) -> int:
+    most, now = (int((group / name).read_text()) for name in (limit, used))
+    stat = (group / "memory.stat").read_text()
     files = [int(line.split()[1]) for line in stat.splitlines() if line.split()[0] == reclaimable]
     return max(0, most - now + sum(files))
