@@ -39,6 +39,7 @@ import recscale_dask as rs
 from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Job
 from recscale_dask.execution.events import Event, RunStarted
+from recscale_dask.testing.counting_proxy import CountingProxy
 from recscale_dask.testing.dask_cluster import DaskCluster
 from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask, attempts
 from recscale_dask.testing.leftovers import leftovers, new_leftovers, wait_until
@@ -204,8 +205,8 @@ def _dask_cluster() -> Iterator[DaskCluster]:
 
 @contextmanager
 def _dask_cut() -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
-    with _dask_cluster() as cluster:
-        yield {"address": cluster.address, "timeout": 30}, cluster.scheduler.kill
+    with _dask_cluster() as cluster, CountingProxy(cluster.address) as proxy:
+        yield {"address": proxy.address, "timeout": 30}, proxy.cut
 
 
 @contextmanager
