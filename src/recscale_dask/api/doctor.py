@@ -49,7 +49,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Return all checks; none of them raises, and none imports distributed or pyspark."""
+    """Return all checks; none of them raises or starts an engine. Plugins are imported, to see that they can be."""
     core = (check_python, check_packages, check_dask, check_blas, check_numba, check_room)
     extra = (check_remote, check_java, check_spark, check_plugins)
     return [check for look in (*core, *extra) for check in _guarded(look, needed=look in core)]

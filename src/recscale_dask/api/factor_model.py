@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.item_lists import item_list, user_list
 from recscale_dask.api.job_plan import JobPlan
 from recscale_dask.api.new_users import new_users
 from recscale_dask.api.plan_recommend import plan_recommend
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.api.session import session
+from recscale_dask.api.session import scoring_request, session
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
@@ -26,7 +27,6 @@ from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
-from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors
@@ -48,7 +48,7 @@ class FactorModel(Factors):
     """A fitted factorization; frozen. Made by `factorize` and `load_model`.
 
     Attributes are those of `recscale_dask.model.Factors`. Wherever an executor can be named, it is a
-    name of `list_executors`, an open `Executor`, or None to have one chosen.
+    name of `list_executors`, an open `Executor`, a pool of `concurrent.futures`, or None to have one chosen.
     """
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> pa.Table:
         """Return the k best unseen items of each user, best first, ties by item code.
@@ -88,7 +88,7 @@ class FactorModel(Factors):
             Leave out items with a score below it.
         unknown : {"raise", "skip"}
             What becomes of ids that the model does not know, in `users`, `allow` and `deny`.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -127,7 +127,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns as a partitioned Parquet data set; return the number of rows.
@@ -163,7 +163,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
     ) -> JobPlan:
         """Return what `recommend_to` with these arguments would take in memory, disk and time; nothing is written.
 
@@ -193,7 +193,7 @@ class FactorModel(Factors):
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
         overwrite: bool = False,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns to one Parquet file; return the number of rows.
@@ -214,7 +214,7 @@ class FactorModel(Factors):
         users: Any,
         items: Any,
         *,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> NDArray[np.float32]:
         """Return one score per pair of user and item ids, shape (n,).
@@ -252,7 +252,7 @@ class FactorModel(Factors):
         users: Any = None,
         items: Any = None,
         *,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the rows of `reconstruct` in blocks, in order, computed on an executor.
@@ -261,7 +261,7 @@ class FactorModel(Factors):
         ----------
         users, items : sequence of ids, optional
             Rows and columns; by default all.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -281,7 +281,7 @@ class FactorModel(Factors):
         *,
         unknown: Literal["raise", "skip", "ignore"] = "raise",
         duplicates: Literal["sum", "max", "last"] = "sum",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> FactorModel:
         """Return a model of users that were not fitted, with the item factors of this one: no refit.
@@ -301,7 +301,7 @@ class FactorModel(Factors):
             warning, and ``provenance["folded_in"]`` counts and lists them.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item, as in `UserItemMatrix.from_interactions`.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -340,7 +340,7 @@ class FactorModel(Factors):
         interactions: Any = None,
         *,
         threshold: float = drift.THRESHOLD,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> Drift:
         """Return how much less the factors explain of new users than of those they were fitted to.
@@ -442,14 +442,8 @@ class FactorModel(Factors):
         solver: Solver = target(**{each.name: options[each.name] for each in fields(target) if each.name in options})
         return solver.closed_form(self)
 
-    def _folded(self, new: NewRows, executor: str | Executor | None, progress: bool | Observer | None) -> FactorModel:
-        request = ExecutorRequest(
-            purpose="score",
-            n_users=len(new.matrix.users),
-            n_items=len(self.items),
-            n_stored=new.matrix.nnz,
-            rank=self.rank,
-        )
+    def _folded(self, new: NewRows, executor: ExecutorLike | None, progress: bool | Observer | None) -> FactorModel:
+        request = scoring_request(self, len(new.matrix.users), new.matrix.nnz)
         with session(executor, request, progress) as (opened, observer):
             return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
@@ -482,16 +476,9 @@ class FactorModel(Factors):
         )
 
     def _scoring(
-        self, executor: str | Executor | None, n_users: int, progress: bool | Observer | None
+        self, executor: ExecutorLike | None, n_users: int, progress: bool | Observer | None
     ) -> AbstractContextManager[tuple[Executor, Observer]]:
-        request = ExecutorRequest(
-            purpose="score",
-            n_users=n_users,
-            n_items=len(self.items),
-            n_stored=n_users * len(self.items) // 64,  # a dense score costs less than a sparse product
-            rank=self.rank + (0 if self.item_operator is None else round(self.item_operator.products_per_score)),
-        )
-        return session(executor, request, progress)
+        return session(executor, scoring_request(self, n_users), progress)
 
 
 def _ranked(what: str, ids: Vocabulary, best: TopK) -> pa.Table:

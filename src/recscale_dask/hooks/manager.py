@@ -9,7 +9,7 @@ import inspect
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +106,15 @@ class PluginManager:
             ):
                 said = f"has a function {hook} that is never called; mark it with @hookimpl"
                 self._remarks.append(Broken(name, said, package=package))
+
+    @contextlib.contextmanager
+    def registered(self, plugin: Any, *, name: str) -> Iterator[None]:
+        """Register a plugin object of this package for a while."""
+        self.register(plugin, name=name, package=OWN)
+        try:
+            yield
+        finally:
+            self._pluggy.unregister(plugin)
 
     def _collect(self, kind: str) -> dict[str, Offer]:
         offers: dict[str, Offer] = {}
