@@ -111,6 +111,8 @@ class FactorModel(Factors):
         -----
         UnknownIdWarning
             With ``unknown="skip"``: how many ids were skipped, and the first of them.
+        UserWarning
+            If k is above the number of items, so that the lists are those of all items, and many rows.
         """
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
@@ -200,6 +202,15 @@ class FactorModel(Factors):
 
         One batch of users is in memory at a time; the file appears whole or not at all.
 
+        Parameters
+        ----------
+        path : path or URL
+            The file.
+        users, k, exclude_seen, allow, deny, min_score, unknown, executor, progress
+            See `recommend`.
+        overwrite : bool
+            Replace a file that is there.
+
         Raises
         ------
         OutputError
@@ -218,6 +229,13 @@ class FactorModel(Factors):
         progress: bool | Observer | None = None,
     ) -> NDArray[np.float32]:
         """Return one score per pair of user and item ids, shape (n,).
+
+        Parameters
+        ----------
+        users, items : sequence of ids, of one length n
+            The pairs.
+        executor, progress
+            See `recommend`.
 
         Raises
         ------
@@ -352,6 +370,8 @@ class FactorModel(Factors):
             returned: then its own users.
         threshold : float
             Loss from which on a refit is advised.
+        executor, progress
+            See `fold_in`.
 
         Raises
         ------
@@ -392,6 +412,12 @@ class FactorModel(Factors):
 
         Of a model with an item operator (such as `item-knn`), the k best items of a user who has this one alone.
 
+        Parameters
+        ----------
+        item : id
+        k : int
+            How many; fewer if there are no more.
+
         Raises
         ------
         OptionError
@@ -410,6 +436,12 @@ class FactorModel(Factors):
     def similar_users(self, user: Any, k: int = 10) -> pa.Table:
         """Return the k users nearest to one by the cosine of their factors: user, rank, score.
 
+        Parameters
+        ----------
+        user : id
+        k : int
+            How many; fewer if there are no more.
+
         Raises
         ------
         OptionError
@@ -421,6 +453,13 @@ class FactorModel(Factors):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder of plain arrays, Arrow id maps and a JSON manifest; no pickle.
 
+        Parameters
+        ----------
+        path : path or URL
+            The folder, which appears whole or not at all.
+        overwrite : bool
+            Replace a model that is there; anything else never is.
+
         Raises
         ------
         OutputError
@@ -430,7 +469,13 @@ class FactorModel(Factors):
 
     @classmethod
     def of(cls, factors: Factors) -> Self:
-        """Return the model of a solver's factors."""
+        """Return the model of a solver's factors.
+
+        Parameters
+        ----------
+        factors : Factors
+            What a solver returns. Its arrays can no longer be written to.
+        """
         for array in (factors.user_factors, factors.item_factors, factors.singular_values):
             array.flags.writeable = False  # as in a model that was loaded
         return cls(**{each.name: getattr(factors, each.name) for each in fields(Factors) if each.init})

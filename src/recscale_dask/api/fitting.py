@@ -117,6 +117,10 @@ def factorize(
         If a store does not hold what its manifest says.
     CheckpointError
         If the state in `checkpoint` is of other data or options, or not whole.
+    OutputError
+        If the state cannot be written there, or the disk has no room for it.
+    PluginError
+        If what offers the solver or the executor is broken.
 
     Warns
     -----

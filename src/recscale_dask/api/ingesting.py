@@ -96,6 +96,10 @@ def ingest(
         If the memory does not suffice (says how much would), or options contradict each other.
     OutputError
         If the store exists or cannot be written, such as on a full disk. Nothing is left behind then.
+    StoreError
+        If another process writes to that store.
+    UnknownNameError
+        If nothing reads that format.
     """
     run_ingest(
         source,

@@ -65,6 +65,13 @@ def evaluate(
         only count as misses; more than one in a hundred is told as a `SeenTestWarning`.
     UnknownNameError, OptionError
         If there is no such metric, or it lacks its ``@k``.
+
+    Warns
+    -----
+    SeenTestWarning
+        If more than one in a hundred of the pairs are in the training data.
+    UnknownIdWarning
+        If most of the users of the test set are not in the model.
     """
     parsed = _parsed(metrics)
     rows = _interactions(test)
@@ -108,6 +115,11 @@ def compare(
         If no user of the test set is in all models, or all of its pairs are in the training data of one.
     OptionError
         If there are no models, `baseline` is none of them, or another option is none.
+
+    Warns
+    -----
+    SeenTestWarning, UnknownIdWarning
+        As `evaluate`.
     """
     if not isinstance(models, Mapping):
         raise OptionError(f"models are compared by name; got a {type(models).__name__}. Give {{name: model, ...}}.")
