@@ -143,6 +143,18 @@ def test_a_plugin_may_choose_with_options_and_a_reason(manager):
     assert event.reason == "I like it"
 
 
+def test_the_choice_of_a_plugin_comes_before_the_client_of_this_process(manager):
+    with Client(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
+        assert manager.choose_executor(request()).name == "dask"
+
+        @hookimpl
+        def recscale_choose_executor(request):
+            return ExecutorChoice(name="serial", reason="of another engine")
+
+        manager.register(SimpleNamespace(recscale_choose_executor=recscale_choose_executor), name="engine")
+        assert manager.choose_executor(request()).reason == "of another engine"
+
+
 def test_the_client_of_this_process_is_used_and_left_open():
     with Client(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as client:
         model, (event,) = chosen()
