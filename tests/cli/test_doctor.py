@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info
 
 from recscale_dask.api import doctor, measuring, plugins
 from recscale_dask.api.measuring import Measure
+from recscale_dask.execution.run import map_blocks
 from recscale_dask.hooks.offers import Broken
 
 
@@ -247,10 +248,17 @@ def test_a_pool_that_is_not_installed_is_not_measured(monkeypatch) -> None:
     assert not futures.problem
 
 
-def test_the_start_of_processes_is_no_part_of_sending_a_constant(monkeypatch) -> None:
+def test_workers_have_started_before_the_constant_is_sent(monkeypatch) -> None:
+    runs = []
+
+    def recorded(executor, task, payloads, constants, *, label):
+        runs.append((label, len(payloads)))
+        return map_blocks(executor, task, payloads, constants, label=label)
+
     monkeypatch.setattr(measuring, "_SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "map_blocks", recorded)
     (processes,) = measuring.measure_executors(["processes"])
-    assert processes.start_seconds > processes.constant_seconds
+    assert runs == [("start", processes.workers), ("constant", processes.workers)]
 
 
 def test_versions_of_dask_that_differ_are_told(monkeypatch) -> None:

@@ -112,7 +112,7 @@ def check_numba() -> Iterator[Check]:
         yield Check(name, False, str(error), fix, needed=True)
         return
     asked = os.environ.get("NUMBA_CACHE_DIR")
-    if asked and not folder.is_relative_to(Path(asked).absolute()):
+    if asked and not folder.absolute().is_relative_to(Path(asked).absolute()):
         yield Check(name, False, f"{folder}, as {asked} (NUMBA_CACHE_DIR) cannot be written", fix)
         return
     existing = next(each for each in (folder, *folder.parents) if each.exists())
