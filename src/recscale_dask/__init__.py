@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     from recscale_dask.api.tuning import tune
     from recscale_dask.data.interactions import Interactions
     from recscale_dask.data.matrix import UserItemMatrix
-    from recscale_dask.errors import NotConvergedWarning, RecscaleError, UnknownIdWarning, VersionsDifferWarning
+    from recscale_dask.errors import (
+        DoubtfulDataWarning,
+        NotConvergedWarning,
+        RecscaleError,
+        SeenTestWarning,
+        UnknownIdWarning,
+        VersionsDifferWarning,
+    )
     from recscale_dask.evaluation.split import split
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DoubtfulDataWarning": "errors",
     "FactorModel": "api.factor_model",
     "Interactions": "data.interactions",
     "NotConvergedWarning": "errors",
     "RecscaleError": "errors",
+    "SeenTestWarning": "errors",
     "TruncatedSVD": "api.truncated_svd",
     "UnknownIdWarning": "errors",
     "VersionsDifferWarning": "errors",
@@ -57,10 +66,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "DoubtfulDataWarning",
     "FactorModel",
     "Interactions",
     "NotConvergedWarning",
     "RecscaleError",
+    "SeenTestWarning",
     "TruncatedSVD",
     "UnknownIdWarning",
     "UserItemMatrix",

@@ -58,7 +58,9 @@ def check_file(place: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Raise an OutputError if a file cannot be written there, before any work is done."""
     _check(place, is_url(place) and bool(names_at(os.fspath(place))), overwrite)
     if not is_url(place) and Path(place).is_dir():
-        raise OutputError(f"{place} is a folder, and --overwrite replaces files only. Choose another path.")
+        raise OutputError(
+            f"{place} is a folder, and overwrite=True (--overwrite) replaces files only. Choose another path."
+        )
 
 
 def on_a_disk(place: str | os.PathLike[str], what: str) -> Path:

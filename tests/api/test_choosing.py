@@ -4,13 +4,14 @@ import logging
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from distributed import Client
 
 import recscale_dask as rs
-from recscale_dask.api import plugins
-from recscale_dask.execution.events import ExecutorChosen
+from recscale_dask.api import plugins, session
+from recscale_dask.execution.events import ExecutorChosen, RunStarted
 from recscale_dask.hooks import builtin
 from recscale_dask.hooks.manager import PluginManager
 from recscale_dask.hooks.specs import ExecutorChoice, ExecutorRequest, hookimpl
@@ -58,6 +59,52 @@ def test_the_choice_is_told_to_observers_in_the_log_and_in_the_provenance(caplog
     assert f"executor {event.executor}, as {event.reason}" in caplog.messages
 
 
+def of_weights(solver="ease"):
+    """Return a model without factors, a test set, and more rows than are scored in a blink."""
+    train, test = (sp.random_array((40_000, 500), density=0.005, rng=seed, format="csr") for seed in (0, 1))
+    model = rs.factorize(train.astype(np.float32), solver=solver, executor="serial")
+    assert model.rank == 0
+    unseen = sp.coo_array(test - test * (train > 0))
+    unseen.eliminate_zeros()
+    return model, pa.table({"user": unseen.row, "item": unseen.col})
+
+
+@pytest.mark.parametrize("solver", ["ease", "item-knn"])
+def test_the_work_of_a_model_without_factors_is_that_of_its_weights(solver):
+    model, _ = of_weights(solver)
+    assert session.scoring_request(model, 10).is_small
+    assert not session.scoring_request(model, 10**7).is_small
+    assert not session.scoring_request(model, 10**6, n_stored=10**7).is_small
+
+
+def test_every_call_that_scores_tells_of_its_choice_once(tmp_path, caplog):
+    model, test = of_weights()
+    calls = {
+        "recommend": lambda progress: model.recommend(progress=progress),
+        "evaluate": lambda progress: rs.evaluate(model, test, progress=progress),
+        "compare": lambda progress: rs.compare({"one": model, "two": model}, test, progress=progress),
+        "report": lambda progress: rs.report(model, tmp_path / "page.html", test, progress=progress),
+    }
+    for name, call in calls.items():
+        seen = []
+        with caplog.at_level(logging.INFO, "recscale_dask"):
+            caplog.clear()
+            call(seen.append)
+        (event,) = [each for each in seen if isinstance(each, ExecutorChosen)]
+        assert event.executor == "threads", name
+        assert [each for each in caplog.messages if each.startswith("executor ")] == [
+            f"executor threads, as {event.reason}"
+        ], name
+        assert any(isinstance(each, RunStarted) for each in seen), name
+
+
+def test_an_evaluation_on_a_named_executor_tells_of_no_choice():
+    model, test = of_weights()
+    seen = []
+    rs.evaluate(model, test, executor="serial", progress=seen.append)
+    assert not [each for each in seen if isinstance(each, ExecutorChosen)]
+
+
 def test_an_executor_that_is_named_is_no_choice():
     model, events = chosen(executor="serial")
     assert events == []
@@ -94,6 +141,18 @@ def test_a_plugin_may_choose_with_options_and_a_reason(manager):
     model, (event,) = chosen()
     assert model.provenance["executor"] == "threads"
     assert event.reason == "I like it"
+
+
+def test_the_choice_of_a_plugin_comes_before_the_client_of_this_process(manager):
+    with Client(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
+        assert manager.choose_executor(request()).name == "dask"
+
+        @hookimpl
+        def recscale_choose_executor(request):
+            return ExecutorChoice(name="serial", reason="of another engine")
+
+        manager.register(SimpleNamespace(recscale_choose_executor=recscale_choose_executor), name="engine")
+        assert manager.choose_executor(request()).reason == "of another engine"
 
 
 def test_the_client_of_this_process_is_used_and_left_open():

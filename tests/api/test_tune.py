@@ -121,6 +121,11 @@ def test_failed_trials_are_recorded_and_not_fatal(data):
         tune(data, trials=2, space={"svd": {"weighting": Choice(("nonsense",))}})
 
 
+def test_a_space_of_a_solver_that_is_not_tuned_is_refused(data):
+    with pytest.raises(OptionError, match="space names 'sdv', and the solvers that are tuned are svd"):
+        tune(data, trials=2, space={"svd": {}, "sdv": {}})
+
+
 def test_of_several_solvers_the_better_one_is_chosen(data):
     few = {"svd": {"rank": Whole(4, 8)}}
     found = tune(data, solver=["popularity", "svd"], space=few, fixed={"weighting": "binary"}, trials=3)

@@ -26,3 +26,15 @@ def test_advise_holds_out_a_part_by_itself(recscale, data):
 def test_advise_wants_numbers(recscale, data):
     for option in (["--ranks", "two"], ["--filter", "ridge=much"]):
         assert recscale("advise", data / "train.csv", *option).code == 2
+
+
+def test_advise_sets_what_else_a_fit_takes(recscale, data):
+    sets = [data / "train.csv", "--test", data / "test.csv"]
+    command = ["advise", *sets, "--rank", 4, "--ranks", "2,4", "--filter", "none", "--item-scaling", 0.5]
+    plain = recscale(*command, "--json").json()["points"]
+    for setting in ("center=items", "undo_scaling=false"):
+        assert recscale(*command, "--set", setting, "--json").json()["points"] != plain
+    both = recscale(*command, "--set", "center=items", "--set", "undo_scaling=false")
+    assert (both.code, "--set undo_scaling=False" in both.err) == (1, True)
+    other = recscale(*command, "--set", "maxiter=3")
+    assert (other.code, "center and undo_scaling" in other.err) == (2, True)

@@ -16,7 +16,7 @@ def failure(ran) -> str:
     """Return the sentence of failed work."""
     assert ran.code == 1, ran
     assert not ran.out
-    (line,) = ran.err.splitlines()
+    (line,) = [each for each in ran.err.splitlines() if not each.startswith("note: on ")]
     assert line.startswith("error: ")
     return line
 

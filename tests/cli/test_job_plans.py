@@ -1,10 +1,14 @@
 """`--plan` of ingest and recommend tells what they take and writes nothing; 1 and one sentence if that is not there."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+import recscale_dask as rs
 from recscale_dask.api import job_plan
+from recscale_dask.cli.output import print_plan
+from recscale_dask.errors import MemoryLimitError, OutputError
 
 FIELDS = {"seconds", "peak_bytes", "memory_limit", "disk_bytes", "left_bytes", "disk_free", "fits", "assumed", "stages"}
 
@@ -33,6 +37,15 @@ def test_ingest_without_room_on_the_disk_is_1(recscale, data: Path, tmp_path: Pa
     assert "on the disk, and 10 B are free there" in line
 
 
+def test_a_disk_that_is_too_small_is_no_lack_of_memory(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(job_plan.shutil, "disk_usage", lambda folder: job_plan.shutil._ntuple_diskusage(100, 90, 10))
+    plan = rs.plan_ingest(data / "train.csv", tmp_path / "s")
+    with pytest.raises(OutputError, match="on the disk"):
+        print_plan(plan, as_json=True)
+    with pytest.raises(MemoryLimitError, match="of memory"):
+        print_plan(dataclasses.replace(plan, memory_limit=1), as_json=True)
+
+
 def test_plan_of_recommendations_is_told_and_nothing_is_written(recscale, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "recs"
     plan = recscale("recommend", model, "--out", out, "--k", 4, "--plan", "--json").json()
@@ -47,7 +60,8 @@ def test_recommendations_without_memory_are_1(recscale, model: Path, tmp_path: P
     monkeypatch.setattr("recscale_dask.api.plan_recommend.usable_memory", lambda: 1 << 20)
     ran = recscale("recommend", model, "--out", tmp_path / "recs", "--plan")
     assert ran.code == 1
-    (line,) = ran.err.splitlines()
+    note, line = ran.err.splitlines()
+    assert note == "note: on serial, as it is done in a blink."
     assert "of memory, and 1.00 MiB are there" in line
 
 

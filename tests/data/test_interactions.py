@@ -161,10 +161,3 @@ def test_a_sum_beyond_float32_names_the_pair():
 def test_an_unknown_aggregation_lists_the_choices():
     with pytest.raises(OptionError, match="sum, max, last"):
         interactions([1], [1]).aggregate("mean")
-
-
-def test_recoding_keeps_known_rows_and_counts_the_rest():
-    data = interactions(["1", "2", "2", "3"], ["a", "a", "b", "c"], [1, 2, 3, 4])
-    recoded = data.recode(Vocabulary.from_ids([2, 3, 4])[0], Vocabulary.from_ids(["a", "b"])[0])
-    assert rows(recoded.interactions) == [(2, "a", 2), (2, "b", 3)]
-    assert (recoded.unknown_users, recoded.unknown_items, recoded.dropped_rows) == (1, 1, 2)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,15 +33,29 @@ TOLD = {
 
 def recscale(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from recscale_dask.cli.main import run; run()", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(PLUGINS)}
+    paths = [str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
 
 
 @pytest.fixture(scope="module")
-def checks() -> dict[str, dict[str, object]]:
+def all_checks() -> list[dict[str, Any]]:
     ran = recscale("doctor", "--json")
     assert ran.returncode == 0, ran.stderr
-    return {check["name"]: check for check in json.loads(ran.stdout)["checks"]}
+    checks: list[dict[str, Any]] = json.loads(ran.stdout)["checks"]
+    return checks
+
+
+@pytest.fixture(scope="module")
+def checks(all_checks) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in reversed(all_checks)}
+
+
+def test_the_doctor_tells_of_all_that_is_printed(all_checks) -> None:
+    told = " ".join(check["found"] for check in all_checks if check["name"] in ("plugin prints", "plugin loud"))
+    assert all(
+        f"prints {text!r}" in told for text in ("welcome to plugin_prints", "registering", "checking", "choosing")
+    )
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -49,6 +64,13 @@ def test_the_doctor_tells_of_each(checks, name: str) -> None:
     assert TOLD[name] in check["found"]
     assert not check["ok"]
     assert "the package plugin-" in check["fix"]
+
+
+def test_listings_are_not_among_what_plugins_print() -> None:
+    ran = recscale("executors")
+    assert ran.returncode == 0, ran.stderr
+    assert "loud" in ran.stdout
+    assert not any(text in ran.stdout for text in ("welcome", "registering", "checking", "choosing"))
 
 
 def test_the_built_ins_are_well(checks) -> None:

@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,51 @@ def test_plugin_that_fails_to_choose_is_told_and_passed_over(manage: Manage) -> 
             assert manager.choose_executor(request()).name == "serial"
     assert reasons(manager) == {"bad-chooser": "recscale_choose_executor: RuntimeError: cannot choose"}
     assert manager.broken[0].package == "plugin-bad-chooser"
+
+
+def test_what_a_plugin_prints_is_kept_off_stdout_and_told_once(manage: Manage, capsys) -> None:
+    manager = manage("prints")
+    [loud] = [offer for offer in manager.offers("executors") if offer.spec.name == "loud"]
+    for _ in range(2):
+        assert manager.unavailable(loud) == ""
+        assert manager.choose_executor(request()).name == "serial"
+    assert capsys.readouterr().out == ""
+    assert [remark.reason for remark in manager.remarks] == [
+        f"prints {text!r} {when}, which is kept off stdout"
+        for text, when in (
+            ("welcome to plugin_prints", "when it is imported"),
+            ("registering", "in recscale_register_executors"),
+            ("checking", "in its check plugin_prints:check"),
+            ("choosing", "in recscale_choose_executor"),
+        )
+    ]
+    assert {remark.package for remark in manager.remarks} == {"plugin-prints"}
+
+
+class Slow:
+    """Chooses nothing, and prints as soon as another thread has printed."""
+
+    def __init__(self) -> None:
+        self.begun, self.others = threading.Event(), threading.Event()
+
+    @hookimpl
+    def recscale_choose_executor(self) -> None:
+        self.begun.set()
+        self.others.wait(10)
+        print("of the plugin")
+
+
+def test_what_others_print_meanwhile_is_printed(manage: Manage, capsys) -> None:
+    manager, slow = manage(), Slow()
+    manager.register(slow, name="slow", package="slowly")
+    with ThreadPoolExecutor(1) as pool:
+        chosen = pool.submit(manager.choose_executor, request())
+        assert slow.begun.wait(10)
+        print("of the program")
+        slow.others.set()
+        assert chosen.result().name == "serial"
+    assert capsys.readouterr().out == "of the program\n"
+    assert "of the plugin" in manager.remarks[0].reason
 
 
 class ChoosesNothingThatIs:

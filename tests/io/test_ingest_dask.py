@@ -73,3 +73,12 @@ def test_executors_that_do_not_fit_are_refused(tmp_path):
         rs.ingest(frame, tmp_path / "s", engine="arrow")
     with rs.open_executor("threads") as executor, pytest.raises(OptionError, match="an open Dask executor"):
         rs.ingest(frame, tmp_path / "s", executor=executor)
+    with pytest.raises(OptionError, match=r"'dask' or an open Dask executor.*got 'threads'"):
+        rs.ingest(frame, tmp_path / "s", executor="threads")
+
+
+def test_dask_by_name_has_a_cluster_for_the_ingest(tmp_path):
+    frame = table().to_pandas()
+    rs.ingest(dd.from_pandas(frame, npartitions=3, sort=False), tmp_path / "named", executor="dask")
+    rs.ingest(frame, tmp_path / "here")
+    assert same_bytes(tmp_path / "named", tmp_path / "here")

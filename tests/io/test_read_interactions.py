@@ -1,3 +1,5 @@
+import inspect
+import re
 import uuid
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, OutputError, UnknownNameError
 from recscale_dask.io.interactions import read_interactions, write_interactions
@@ -113,6 +116,13 @@ def test_a_file_with_only_a_header_has_no_interactions(tmp_path):
 def test_dates_in_text_become_microseconds(tmp_path):
     (tmp_path / "a.csv").write_text("user,item,date\n1,2,1970-01-01 00:00:01\n1,3,1970-01-02\n")
     assert read_interactions(tmp_path / "a.csv").times.tolist() == [1_000_000, 86_400_000_000]
+
+
+def test_the_help_has_what_it_takes_and_nothing_else():
+    told = inspect.getdoc(rs.read_interactions)
+    for each in inspect.signature(rs.read_interactions).parameters:
+        assert re.search(rf"^[\w, ]*\b{each}\b[\w, ]* : ", told, re.MULTILINE), each
+    assert "readers" not in told
 
 
 def test_an_unknown_format_lists_those_there_are(tmp_path):

@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.fitting import factorize
 from recscale_dask.api.judging import evaluate
-from recscale_dask.api.session import session
+from recscale_dask.api.session import session_of_parts
 from recscale_dask.api.validation import held_out, some_users
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import OptionError
 from recscale_dask.evaluation.model_report import standard_error
 from recscale_dask.evaluation.rank_advice import RankAdvice, RankPoint, check_ranks, ladder
-from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.solvers.prefix import prefix
@@ -43,7 +43,7 @@ def advise_rank(
     tol: float = 1e-3,
     seed: int = 0,
     memory_limit: int | str | None = None,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     progress: bool | Observer | None = None,
 ) -> RankAdvice:
     """Return held-out metrics of an SVD at each rank and with each filter, and which to choose.
@@ -114,7 +114,7 @@ def advise_rank(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=rank
     )
     points = []
-    with session(executor, request, False) as (opened, _):  # each call within shows its own progress
+    with session_of_parts(executor, request, progress) as opened:
         start = time.perf_counter()
         largest = factorize(
             matrix, rank=max(wanted), memory_limit=memory_limit, executor=opened, progress=progress, **fitted

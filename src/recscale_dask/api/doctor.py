@@ -19,7 +19,9 @@ from packaging.requirements import Requirement
 
 _PACKAGE = "recscale-dask"
 _SPARK = "recscale-dask-spark"
+_RAY = "recscale-dask-ray"
 _OLDEST_JAVA = 17  # of Spark 4
+_PATIENCE = 20  # seconds, for another program to tell its version
 _ROOM = 1 << 30  # bytes free, below which arrays are not shared in memory: see execution/machine.py
 
 
@@ -49,9 +51,9 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Return all checks; none of them raises, and none imports distributed or pyspark."""
+    """Return all checks; none of them raises or starts an engine. Plugins are imported, to see that they can be."""
     core = (check_python, check_packages, check_dask, check_blas, check_numba, check_room)
-    extra = (check_remote, check_java, check_spark, check_plugins)
+    extra = (check_remote, check_java, check_spark, check_ray, check_plugins)
     return [check for look in (*core, *extra) for check in _guarded(look, needed=look in core)]
 
 
@@ -103,10 +105,18 @@ def numba_cache() -> Path:
 
 def check_numba() -> Iterator[Check]:
     """Look whether compiled functions can be kept for the next time."""
-    folder = numba_cache()
+    name, fix = "Numba's cache", "Set NUMBA_CACHE_DIR to a folder that can be written"
+    try:
+        folder = numba_cache()
+    except RuntimeError as error:  # no folder can be written: Numba then compiles nothing at all
+        yield Check(name, False, str(error), fix, needed=True)
+        return
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    if asked and not folder.absolute().is_relative_to(Path(asked).absolute()):
+        yield Check(name, False, f"{folder}, as {asked} (NUMBA_CACHE_DIR) cannot be written", fix)
+        return
     existing = next(each for each in (folder, *folder.parents) if each.exists())
-    fix = "Every process will compile anew. Set NUMBA_CACHE_DIR to a folder that can be written"
-    yield _check("Numba's cache", os.access(existing, os.W_OK), str(folder), fix)
+    yield _check(name, os.access(existing, os.W_OK), str(folder), f"Every process will compile anew. {fix}")
 
 
 def check_room() -> Iterator[Check]:
@@ -129,10 +139,10 @@ def check_java() -> Iterator[Check]:
     if java is None or not Path(java).exists():
         yield Check("Java", False, f"none{f' at {java}' if java else ''}", fix)
         return
-    # Java tells its version on stderr: openjdk version "17.0.15" 2025-04-15
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
-    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', told)
-    found = f"{told.splitlines()[0] if told else 'no answer'} ({java})"
+    # openjdk version "17.0.15" 2025-04-15; before it may be what it picked up of the environment
+    told = _answer(java, "-version")
+    version = re.search(r'^.*version "(?:1\.)?(\d+)[^"]*".*$', told, re.MULTILINE)
+    found = f"{_line(version, told)} ({java})"
     yield _check("Java", version is not None and int(version[1]) >= _OLDEST_JAVA, found, fix)
 
 
@@ -145,11 +155,18 @@ def check_spark() -> Iterator[Check]:
     if not python:
         yield Check("Python of Spark's workers", True, f"{sys.executable}, on this machine (PYSPARK_PYTHON is not set)")
     else:
-        ask = [python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
-        told = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
+        told = _answer(python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
+        version = re.search(r"^\d+\.\d+$", told, re.MULTILINE)
         ours = "{}.{}".format(*sys.version_info)
         fix = f"Set PYSPARK_PYTHON to a Python {ours}, which the driver has"
-        yield _check("Python of Spark's workers", told == ours, f"{told or 'no answer'} ({python})", fix)
+        same = version is not None and version[0] == ours
+        yield _check("Python of Spark's workers", same, f"{_line(version, told)} ({python})", fix)
+
+
+def check_ray() -> Iterator[Check]:
+    """Look at what Ray's plugin pins."""
+    if _installed(_RAY):
+        yield from _requirements(_RAY, needed=False)
 
 
 def check_plugins() -> Iterator[Check]:
@@ -194,6 +211,24 @@ def _guarded(look: Callable[[], Iterator[Check]], *, needed: bool) -> Iterator[C
         found = f"{type(error).__name__}: {error}"
         name, fix = look.__name__.removeprefix("check_"), f"Install again: pip install -U {_PACKAGE}"
         yield Check(name, False, found, fix, needed)
+
+
+def _answer(*command: str) -> str:
+    """Return what a program says, on stderr and stdout; or why it cannot be run."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {_PATIENCE} s"
+    except OSError as error:
+        return f"it does not run: {error.strerror}"
+    return ran.stderr + ran.stdout
+
+
+def _line(match: re.Match[str] | None, told: str) -> str:
+    """Return the line that was looked for, or else the first one."""
+    if match is not None:
+        return match[0]
+    return next(iter(told.splitlines()), "no answer")
 
 
 def _check(name: str, ok: bool, found: str, fix: str, needed: bool = False) -> Check:

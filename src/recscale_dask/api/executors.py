@@ -32,6 +32,8 @@ def open_executor(name: str, **options: Any) -> Executor:
         If it does not import; opening it raises this too where it cannot start.
     OptionError
         If it has no such option; says which it has.
+    PluginError
+        If what offers it is broken, or it has another contract than this library.
 
     Examples
     --------
@@ -42,11 +44,11 @@ def open_executor(name: str, **options: Any) -> Executor:
     target = plugin_manager().resolve("executors", name)
     try:
         inspect.signature(target).bind(**options)
-        executor = target(**options)
     except TypeError as error:
         known = ", ".join(inspect.signature(target).parameters) or "none"
         example = f". Give it {target.example}, for example" if hasattr(target, "example") else ""
         raise OptionError(f"executor {name!r}: {error}; its options are: {known}{example}") from None
+    executor = target(**options)
     if not isinstance(executor, Executor) or executor.contract != CONTRACT:
         raise PluginError(
             f"executor {name!r} ({type(executor).__name__}) has contract {getattr(executor, 'contract', None)}; "
@@ -62,11 +64,14 @@ def needed_options(name: str) -> tuple[str, ...]:
     return tuple(each.name for each in named if each.default is each.empty)
 
 
-Chosen: TypeAlias = str | Executor | Pool | ExecutorChoice
+ExecutorLike: TypeAlias = str | Executor | Pool
+"""What a call takes as its executor: a name of `list_executors`, one that is open, or a pool of concurrent.futures."""
+
+Chosen: TypeAlias = ExecutorLike | ExecutorChoice
 """An executor that is named, open, or was chosen for a call that names none."""
 
 
-def chosen_executor(executor: str | Executor | Pool | None, request: ExecutorRequest) -> Chosen:
+def chosen_executor(executor: ExecutorLike | None, request: ExecutorRequest) -> Chosen:
     """Return the executor that a call names or is given, or the one that plugins choose for it."""
     return plugin_manager().choose_executor(request) if executor is None else executor
 
@@ -90,7 +95,8 @@ def executor_for(executor: Chosen) -> Iterator[Executor]:
         return
     if not isinstance(executor, str):
         raise OptionError(
-            f"executor must be a name, an open Executor or None; got {type(executor).__name__}. "
+            f"executor must be a name, an open Executor, a pool of concurrent.futures or None; got "
+            f"{type(executor).__name__}. "
             "A Dask Client goes in as open_executor('dask', client=client)."
         )
     with open_executor(executor) as opened:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.item_lists import item_list, user_list
 from recscale_dask.api.job_plan import JobPlan
 from recscale_dask.api.new_users import new_users
 from recscale_dask.api.plan_recommend import plan_recommend
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.api.session import session
+from recscale_dask.api.session import scoring_request, session
 from recscale_dask.checks import whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
@@ -26,7 +27,6 @@ from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
-from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.io.model_store import load_model as read_model
 from recscale_dask.io.model_store import save_model
 from recscale_dask.model import Factors
@@ -48,7 +48,7 @@ class FactorModel(Factors):
     """A fitted factorization; frozen. Made by `factorize` and `load_model`.
 
     Attributes are those of `recscale_dask.model.Factors`. Wherever an executor can be named, it is a
-    name of `list_executors`, an open `Executor`, or None to have one chosen.
+    name of `list_executors`, an open `Executor`, a pool of `concurrent.futures`, or None to have one chosen.
     """
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> pa.Table:
         """Return the k best unseen items of each user, best first, ties by item code.
@@ -88,7 +88,7 @@ class FactorModel(Factors):
             Leave out items with a score below it.
         unknown : {"raise", "skip"}
             What becomes of ids that the model does not know, in `users`, `allow` and `deny`.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -111,6 +111,8 @@ class FactorModel(Factors):
         -----
         UnknownIdWarning
             With ``unknown="skip"``: how many ids were skipped, and the first of them.
+        UserWarning
+            If k is above the number of items, so that the lists are those of all items, and many rows.
         """
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
@@ -127,7 +129,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns as a partitioned Parquet data set; return the number of rows.
@@ -163,7 +165,7 @@ class FactorModel(Factors):
         deny: Any = None,
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
     ) -> JobPlan:
         """Return what `recommend_to` with these arguments would take in memory, disk and time; nothing is written.
 
@@ -193,12 +195,21 @@ class FactorModel(Factors):
         min_score: float | None = None,
         unknown: Literal["raise", "skip"] = "raise",
         overwrite: bool = False,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> int:
         """Write what `recommend` returns to one Parquet file; return the number of rows.
 
         One batch of users is in memory at a time; the file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path or URL
+            The file.
+        users, k, exclude_seen, allow, deny, min_score, unknown, executor, progress
+            See `recommend`.
+        overwrite : bool
+            Replace a file that is there.
 
         Raises
         ------
@@ -214,10 +225,17 @@ class FactorModel(Factors):
         users: Any,
         items: Any,
         *,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> NDArray[np.float32]:
         """Return one score per pair of user and item ids, shape (n,).
+
+        Parameters
+        ----------
+        users, items : sequence of ids, of one length n
+            The pairs.
+        executor, progress
+            See `recommend`.
 
         Raises
         ------
@@ -252,7 +270,7 @@ class FactorModel(Factors):
         users: Any = None,
         items: Any = None,
         *,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the rows of `reconstruct` in blocks, in order, computed on an executor.
@@ -261,7 +279,7 @@ class FactorModel(Factors):
         ----------
         users, items : sequence of ids, optional
             Rows and columns; by default all.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -281,7 +299,7 @@ class FactorModel(Factors):
         *,
         unknown: Literal["raise", "skip", "ignore"] = "raise",
         duplicates: Literal["sum", "max", "last"] = "sum",
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> FactorModel:
         """Return a model of users that were not fitted, with the item factors of this one: no refit.
@@ -301,7 +319,7 @@ class FactorModel(Factors):
             warning, and ``provenance["folded_in"]`` counts and lists them.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item, as in `UserItemMatrix.from_interactions`.
-        executor : str, Executor or None
+        executor : str, Executor, pool or None
             Where to compute.
         progress : bool, callable or None
             See `factorize`.
@@ -340,7 +358,7 @@ class FactorModel(Factors):
         interactions: Any = None,
         *,
         threshold: float = drift.THRESHOLD,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> Drift:
         """Return how much less the factors explain of new users than of those they were fitted to.
@@ -352,6 +370,8 @@ class FactorModel(Factors):
             returned: then its own users.
         threshold : float
             Loss from which on a refit is advised.
+        executor, progress
+            See `fold_in`.
 
         Raises
         ------
@@ -392,6 +412,12 @@ class FactorModel(Factors):
 
         Of a model with an item operator (such as `item-knn`), the k best items of a user who has this one alone.
 
+        Parameters
+        ----------
+        item : id
+        k : int
+            How many; fewer if there are no more.
+
         Raises
         ------
         OptionError
@@ -410,6 +436,12 @@ class FactorModel(Factors):
     def similar_users(self, user: Any, k: int = 10) -> pa.Table:
         """Return the k users nearest to one by the cosine of their factors: user, rank, score.
 
+        Parameters
+        ----------
+        user : id
+        k : int
+            How many; fewer if there are no more.
+
         Raises
         ------
         OptionError
@@ -421,6 +453,13 @@ class FactorModel(Factors):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a folder of plain arrays, Arrow id maps and a JSON manifest; no pickle.
 
+        Parameters
+        ----------
+        path : path or URL
+            The folder, which appears whole or not at all.
+        overwrite : bool
+            Replace a model that is there; anything else never is.
+
         Raises
         ------
         OutputError
@@ -430,7 +469,13 @@ class FactorModel(Factors):
 
     @classmethod
     def of(cls, factors: Factors) -> Self:
-        """Return the model of a solver's factors."""
+        """Return the model of a solver's factors.
+
+        Parameters
+        ----------
+        factors : Factors
+            What a solver returns. Its arrays can no longer be written to.
+        """
         for array in (factors.user_factors, factors.item_factors, factors.singular_values):
             array.flags.writeable = False  # as in a model that was loaded
         return cls(**{each.name: getattr(factors, each.name) for each in fields(Factors) if each.init})
@@ -442,14 +487,8 @@ class FactorModel(Factors):
         solver: Solver = target(**{each.name: options[each.name] for each in fields(target) if each.name in options})
         return solver.closed_form(self)
 
-    def _folded(self, new: NewRows, executor: str | Executor | None, progress: bool | Observer | None) -> FactorModel:
-        request = ExecutorRequest(
-            purpose="score",
-            n_users=len(new.matrix.users),
-            n_items=len(self.items),
-            n_stored=new.matrix.nnz,
-            rank=self.rank,
-        )
+    def _folded(self, new: NewRows, executor: ExecutorLike | None, progress: bool | Observer | None) -> FactorModel:
+        request = scoring_request(self, len(new.matrix.users), new.matrix.nnz)
         with session(executor, request, progress) as (opened, observer):
             return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
@@ -482,16 +521,9 @@ class FactorModel(Factors):
         )
 
     def _scoring(
-        self, executor: str | Executor | None, n_users: int, progress: bool | Observer | None
+        self, executor: ExecutorLike | None, n_users: int, progress: bool | Observer | None
     ) -> AbstractContextManager[tuple[Executor, Observer]]:
-        request = ExecutorRequest(
-            purpose="score",
-            n_users=n_users,
-            n_items=len(self.items),
-            n_stored=n_users * len(self.items) // 64,  # a dense score costs less than a sparse product
-            rank=self.rank + (0 if self.item_operator is None else round(self.item_operator.products_per_score)),
-        )
-        return session(executor, request, progress)
+        return session(executor, scoring_request(self, n_users), progress)
 
 
 def _ranked(what: str, ids: Vocabulary, best: TopK) -> pa.Table:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.api.executors import Chosen, chosen_executor, reason_for
+from recscale_dask.api.executors import Chosen, ExecutorLike, chosen_executor, reason_for
 from recscale_dask.api.factor_model import FactorModel, load_model
 from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
@@ -25,7 +25,6 @@ from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.sparse import is_sparse
 from recscale_dask.data.store import is_store
 from recscale_dask.errors import DataError, OptionError
-from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.linalg.tall import transposed
@@ -48,7 +47,7 @@ def factorize(
     user_scaling: float = 0.0,
     item_scaling: float = 0.0,
     tol: float = 1e-3,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     seed: int = 0,
     memory_limit: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -78,8 +77,8 @@ def factorize(
     tol : float
         Largest residual allowed of each triplet, as a fraction of its singular value. For alternating least
         squares, the relative change of the objective at which it stops.
-    executor : str, Executor or None
-        A name of `list_executors`, an open executor, or None to have one chosen.
+    executor : str, Executor, pool or None
+        A name of `list_executors`, an open executor, a pool of `concurrent.futures`, or None to have one chosen.
     seed : int
         Of all random numbers.
     memory_limit : int or str, optional
@@ -118,6 +117,10 @@ def factorize(
         If a store does not hold what its manifest says.
     CheckpointError
         If the state in `checkpoint` is of other data or options, or not whole.
+    OutputError
+        If the state cannot be written there, or the disk has no room for it.
+    PluginError
+        If what offers the solver or the executor is broken.
 
     Warns
     -----
@@ -184,7 +187,7 @@ def plan(
     user_scaling: float = 0.0,
     item_scaling: float = 0.0,
     tol: float = 1e-3,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     seed: int = 0,
     memory_limit: int | str | None = None,
     **options: Any,
@@ -245,7 +248,7 @@ def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
 
 
 def _chosen(
-    executor: str | Executor | None, name: str, solver: Solver, problem: Problem, memory_limit: int | str | None
+    executor: ExecutorLike | None, name: str, solver: Solver, problem: Problem, memory_limit: int | str | None
 ) -> Chosen:
     """Return the executor of a fit: that which the call names, or one that is chosen by what the fit would take."""
     if executor is not None:
@@ -357,7 +360,7 @@ def svds(
     return_singular_vectors: bool | str = True,
     rng: Any = None,
     random_state: Any = None,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     center: str | None = None,
 ) -> SVDResult | NDArray[Any]:
     """Return the k largest singular triplets of a matrix: `scipy.sparse.linalg.svds`, blocked and certified.
@@ -380,7 +383,7 @@ def svds(
         False returns only the singular values; ``"u"`` or ``"vh"`` leaves the other side None.
     rng, random_state : int, Generator or None
         Where the random start comes from; None is seed 0, so that equal calls give equal results.
-    executor : str, Executor or None
+    executor : str, Executor, pool or None
         Where to compute.
     center : {"items", "users", "global"}, optional
         Subtract the mean of each column (then ``vh`` are the principal components), of each row, or of all

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import ExitStack
 from typing import Any, Literal
 
+from recscale_dask.api.executors import executor_for
 from recscale_dask.api.job_plan import JobPlan, free_disk
 from recscale_dask.api.observing import observing
 from recscale_dask.api.plugins import plugin_manager
@@ -45,7 +47,7 @@ def ingest(
     since: Any = None,
     until: Any = None,
     engine: Literal["arrow", "dask"] | None = None,
-    executor: Executor | None = None,
+    executor: str | Executor | None = None,
     overwrite: bool = False,
     progress: bool | Observer | None = None,
 ) -> UserItemMatrix:
@@ -79,8 +81,8 @@ def ingest(
         holds dates (in UTC if they name no zone).
     engine : {"arrow", "dask"}, optional
         Who reads: this process, or the workers of Dask (the default for its frames, and with an `executor`).
-    executor : DaskExecutor, optional
-        An open one, for its cluster. Files have to be where its workers see them.
+    executor : "dask" or an open DaskExecutor, optional
+        For its cluster. Files have to be where its workers see them.
     overwrite : bool
         Whether a store that is there is replaced; anything else never is.
     progress : bool, callable or None
@@ -94,6 +96,10 @@ def ingest(
         If the memory does not suffice (says how much would), or options contradict each other.
     OutputError
         If the store exists or cannot be written, such as on a full disk. Nothing is left behind then.
+    StoreError
+        If another process writes to that store.
+    UnknownNameError
+        If nothing reads that format.
     """
     run_ingest(
         source,
@@ -202,19 +208,24 @@ def run_ingest(
     format: str | None,
     memory_limit: int | str | None,
     engine: str | None,
-    executor: Executor | None,
+    executor: str | Executor | None,
     overwrite: bool,
     progress: bool | Observer | None,
 ) -> Ingested:
     """Write a store, and return how that went; see `ingest`."""
     limit = None if memory_limit is None else byte_count(memory_limit)
-    stream = _stream(source, columns, format, _client(source, engine, executor))
-    with observing(progress) as observer:
+    with ExitStack() as stack:
+        client = _client(source, engine, executor, stack)
+        observer = stack.enter_context(observing(progress))
+        stream = _stream(source, columns, format, client)
         return ingest_stream(stream, store, rules, memory_limit=limit, overwrite=overwrite, observer=observer)
 
 
-def _client(source: Any, engine: str | None, executor: Executor | None) -> Any:
-    """Return the client of Dask, None for that which Dask chooses, or False if Dask has nothing to do."""
+def _client(source: Any, engine: str | None, executor: str | Executor | None, stack: ExitStack) -> Any:
+    """Return the client of Dask, None for that which Dask chooses, or False if Dask has nothing to do.
+
+    An executor that is named is open until the stack is closed.
+    """
     if engine is not None and engine not in ENGINES:
         raise OptionError(
             f"engine={engine!r} is none of {', '.join(ENGINES)}. A Spark frame, a DuckDB relation or a Polars frame "
@@ -223,9 +234,14 @@ def _client(source: Any, engine: str | None, executor: Executor | None) -> Any:
     if executor is not None:
         from recscale_dask.execution.dask import DaskExecutor
 
-        if not isinstance(executor, DaskExecutor) or engine == "arrow":
-            raise OptionError("executor= is for an open Dask executor: `with open_executor('dask', ...) as executor`.")
-        return executor.client
+        if not (executor == "dask" or isinstance(executor, DaskExecutor)) or engine == "arrow":
+            raise OptionError(
+                "executor= of an ingest is 'dask' or an open Dask executor, `with open_executor('dask', ...) as "
+                f"executor`, and not for engine='arrow'; got {executor!r}."
+            )
+        opened = stack.enter_context(executor_for(executor))
+        assert isinstance(opened, DaskExecutor)
+        return opened.client
     if engine == "arrow" and is_dask(source):
         raise OptionError("engine='arrow' does not compute Dask frames; leave the engine out.")
     return None if engine == "dask" or is_dask(source) else False

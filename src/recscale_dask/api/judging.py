@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from recscale_dask.api.executors import chosen_executor, executor_for
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
+from recscale_dask.api.session import scoring_request, session_of_parts
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError, RecscaleError, UnknownNameError
 from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES
@@ -25,7 +26,6 @@ from recscale_dask.evaluation.metric import MetricRequest, Training
 from recscale_dask.evaluation.trial import parse_metric
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
-from recscale_dask.hooks.specs import ExecutorRequest
 
 DEFAULT_METRICS = ("recall@20", "ndcg@20")
 
@@ -36,7 +36,7 @@ def evaluate(
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
     fold_in: Any = None,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     progress: bool | Observer | None = None,
 ) -> Evaluation:
     """Return how well a model finds held-out interactions.
@@ -65,10 +65,17 @@ def evaluate(
         only count as misses; more than one in a hundred is told as a `SeenTestWarning`.
     UnknownNameError, OptionError
         If there is no such metric, or it lacks its ``@k``.
+
+    Warns
+    -----
+    SeenTestWarning
+        If more than one in a hundred of the pairs are in the training data.
+    UnknownIdWarning
+        If most of the users of the test set are not in the model.
     """
     parsed = _parsed(metrics)
     rows = _interactions(test)
-    with executor_for(chosen_executor(executor, _request(model, rows))) as opened:
+    with session_of_parts(executor, scoring_request(model, rows.n_users), progress) as opened:
         return _evaluated(model, rows, parsed, fold_in, opened, progress)
 
 
@@ -82,7 +89,7 @@ def compare(
     level: float = LEVEL,
     replicates: int = REPLICATES,
     seed: int = 0,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     progress: bool | Observer | None = None,
 ) -> Comparison:
     """Return several models on one test set, with bootstrap intervals and differences over the same users.
@@ -108,6 +115,11 @@ def compare(
         If no user of the test set is in all models, or all of its pairs are in the training data of one.
     OptionError
         If there are no models, `baseline` is none of them, or another option is none.
+
+    Warns
+    -----
+    SeenTestWarning, UnknownIdWarning
+        As `evaluate`.
     """
     if not isinstance(models, Mapping):
         raise OptionError(f"models are compared by name; got a {type(models).__name__}. Give {{name: model, ...}}.")
@@ -118,9 +130,10 @@ def compare(
     everyone = int(np.count_nonzero(np.bincount(rows.user_codes)))
     if fold_in is None:
         rows = _known_to_all(models, rows)
-    largest = max(models.values(), key=lambda each: each.rank)
+    requests = [scoring_request(model, rows.n_users) for model in models.values()]
+    most_work = max(requests, key=lambda each: each.n_stored * each.rank)
     found = {}
-    with executor_for(chosen_executor(executor, _request(largest, rows))) as opened:
+    with session_of_parts(executor, most_work, progress) as opened:
         for name, model in models.items():
             found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress, name)
     n_left_out = everyone - next(iter(found.values())).n_users
@@ -151,16 +164,6 @@ def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
 
 def _interactions(test: Any) -> Interactions:
     return test if isinstance(test, Interactions) else read_interactions(test)
-
-
-def _request(model: FactorModel, test: Interactions) -> ExecutorRequest:
-    return ExecutorRequest(
-        purpose="score",
-        n_users=test.n_users,
-        n_items=len(model.items),
-        n_stored=test.n_users * len(model.items) // 64,
-        rank=model.rank,
-    )
 
 
 def _evaluated(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Measure:
     workers : int
         Tasks at once.
     start_seconds : float
-        Until it was open.
+        Until it was open and every worker had done something.
     constant_seconds : float
         Until every worker had read a constant of `constant_bytes`.
     constant_bytes : int
@@ -50,6 +51,8 @@ class Measure:
         Why it could not be measured; empty if it was.
     needs : sequence of str
         Options without which it does not open: nothing was measured then.
+    options : mapping of str to str
+        What it was opened with, where it has to be something.
     """
 
     executor: str
@@ -62,15 +65,17 @@ class Measure:
     sha256: str = ""
     problem: str = ""
     needs: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.needs:
             return f"not measured: it opens with {'=, '.join(self.needs)}= only"
         if self.problem:
             return self.problem
+        given = "".join(f"{name}={value!r}: " for name, value in self.options.items())
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         return (
-            f"{workers}, started in {self.start_seconds:.2f} s, {self.constant_bytes >> 20} MiB to all of "
+            f"{given}{workers}, started in {self.start_seconds:.2f} s, {self.constant_bytes >> 20} MiB to all of "
             f"them in {self.constant_seconds:.2f} s, sparse products at {self.gigaflops:.1f} GFLOP/s"
         )
 
@@ -81,15 +86,30 @@ def measure_executors(names: list[str]) -> Iterator[Measure]:
     basis = to_tiles(np.random.default_rng(1).standard_normal((_ITEMS, _WIDTH), np.float32))
     for name in names:
         try:
-            needs = needed_options(name)
-            yield Measure(executor=name, needs=needs) if needs else _measure(name, matrix, basis)
+            options = _options(name)
+            needs = tuple(each for each in needed_options(name) if each not in options)
+            yield Measure(executor=name, needs=needs) if needs else _measure(name, options, matrix, basis)
         except Exception as error:
             yield Measure(executor=name, problem=f"{type(error).__name__}: {error}")
 
 
-def _measure(name: str, matrix: UserItemMatrix, basis: NDArray[np.float32]) -> Measure:
+def _options(name: str) -> dict[str, str]:
+    """Return what an executor is opened with: for `futures` a pool that is installed."""
+    pools = {"loky": "loky", "joblib": "joblib.externals.loky:ProcessPoolExecutor"}
+    if name == "futures":
+        for package, pool in pools.items():
+            if find_spec(package) is not None:
+                return {"pool": pool}
+    return {}
+
+
+def _measure(name: str, options: Mapping[str, str], matrix: UserItemMatrix, basis: NDArray[np.float32]) -> Measure:
     start = time.perf_counter()
-    with open_executor(name) as executor:
+    with open_executor(name, **options) as executor:
+        # Workers may start when they are first needed: each of them adds up one number.
+        list(
+            map_blocks(executor, _sum, range(executor.parallelism), {"constant": np.ones(1, np.float32)}, label="start")
+        )
         started = time.perf_counter() - start
         constant_seconds = _send_constant(executor)
         with placed_blocks(executor, matrix.sources) as blocks:
@@ -101,6 +121,7 @@ def _measure(name: str, matrix: UserItemMatrix, basis: NDArray[np.float32]) -> M
             rate = count / (time.perf_counter() - start)
         return Measure(
             executor=name,
+            options=options,
             workers=executor.parallelism,
             start_seconds=started,
             constant_seconds=constant_seconds,

@@ -57,7 +57,7 @@ def _list(kind: str) -> list[Listing]:
     manager = plugin_manager()
     for offer in manager.offers(kind):
         spec: Any = offer.spec
-        reason = manager.refused(kind, spec.name) or offer.unavailable()
+        reason = manager.refused(kind, spec.name) or manager.unavailable(offer)
         listings.append(
             Listing(
                 name=spec.name,
@@ -91,7 +91,7 @@ def examine() -> None:
     manager = plugin_manager()
     for kind, suits in _SUITS.items():
         for offer in manager.offers(kind):
-            if offer.package != OWN and not (manager.refused(kind, offer.spec.name) or offer.unavailable()):
+            if offer.package != OWN and not (manager.refused(kind, offer.spec.name) or manager.unavailable(offer)):
                 manager.examine(kind, offer, suits)
     with warnings.catch_warnings(action="ignore"):  # it is told as a broken plugin
         manager.choose_executor(ExecutorRequest(purpose="fit", n_users=1, n_items=1, n_stored=1, rank=1))

@@ -19,9 +19,37 @@ def read_interactions(
     time: Column = None,
     format: str | None = None,
 ) -> Interactions:
-    """Return the interactions in a file or frame; see `recscale_dask.io.interactions.read_interactions`.
+    """Return the interactions in a file or frame, with every id as it was and every value checked.
 
-    Formats are the built-in ones and those that plugins register.
+    Parameters
+    ----------
+    source : path or frame
+        A path, folder, glob or fsspec URL of CSV, TSV, MovieLens ``::``, Parquet or Arrow IPC files, or a
+        list of these; or a pandas, Polars, PyArrow, DuckDB, Dask or Spark frame.
+    user, item : str or int, optional
+        Column names, or positions counting from 0 (the way for text files without a header). Guessed from
+        well-known names such as ``userId`` and ``movie_id`` if there is one guess. Text without a header
+        that starts with numbers is read as user, item, value, time.
+    value, time : str, int or False, optional
+        As above, and False to ignore such a column. Without values every row counts 1.
+    format : {"csv", "tsv", "movielens", "parquet", "arrow", "adjacency"} or that of a plugin, optional
+        Told from the suffix or the first bytes, except ``"adjacency"``: lines of ``user item item ...``.
+
+    Raises
+    ------
+    DataError
+        If the source is missing, empty or malformed, or a column cannot be found; the message says where.
+    UnknownNameError
+        If nothing reads that format.
+    OptionError
+        If a format is given with a frame.
+    PluginError
+        If what reads that format is broken.
+
+    Notes
+    -----
+    Ids in text files become integers only when all in their column survive that and back, so that ``007``
+    stays text.
     """
     manager = plugin_manager()
 
@@ -32,6 +60,3 @@ def read_interactions(
     return interactions.read_interactions(
         source, user=user, item=item, value=value, time=time, format=format, readers=readers
     )
-
-
-read_interactions.__doc__ = interactions.read_interactions.__doc__

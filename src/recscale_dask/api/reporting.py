@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.judging import evaluate
+from recscale_dask.api.observing import observing
 from recscale_dask.api.reading import read_interactions
-from recscale_dask.api.session import session
+from recscale_dask.api.session import scoring_request, session_of_parts
 from recscale_dask.checks import whole_number
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.evaluation.model_report import Coverage, Quality, model_page
 from recscale_dask.evaluation.pages import write_page
-from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
-from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.outputs import check_file
 from recscale_dask.scoring.recommend import recommend_batches
 from recscale_dask.scoring.request import request
@@ -34,7 +34,7 @@ def report(
     n_users: int | None = 10_000,
     seed: int = 0,
     overwrite: bool = False,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     progress: bool | Observer | None = None,
 ) -> None:
     """Write a page about a model: how it was fitted, its spectrum with error bars, its quality and coverage.
@@ -71,17 +71,12 @@ def report(
     if n_users is not None and whole_number(n_users, "n_users") < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n_users])
     wanted = request(model, model.users.take(chosen), k)
-    work = ExecutorRequest(
-        purpose="score",
-        n_users=len(chosen),
-        n_items=len(model.items),
-        n_stored=len(chosen) * len(model.items) // 64,
-        rank=model.rank,
-    )
-    with session(executor, work, progress) as (opened, observer):
+    n_scored = max(len(chosen), 0 if asked is None else asked.n_users)
+    with session_of_parts(executor, scoring_request(model, n_scored), progress) as opened:
         counts = np.zeros(len(model.items), np.int64)
-        for best in recommend_batches(model, wanted, opened, observer=observer):
-            counts += np.bincount(best.candidates, minlength=len(counts))
+        with observing(progress) as observer:
+            for best in recommend_batches(model, wanted, opened, observer=observer):
+                counts += np.bincount(best.candidates, minlength=len(counts))
         coverage = Coverage(counts=counts, k=k, n_users=len(chosen))
         quality = None
         if asked is not None:

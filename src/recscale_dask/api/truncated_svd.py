@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.fitting import as_matrix, as_rows
 from recscale_dask.api.session import session
 from recscale_dask.checks import whole_number
@@ -16,7 +17,6 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError, OptionError, PackageMissing
-from recscale_dask.execution.contract import Executor
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.linalg.tall import transposed
 from recscale_dask.model import Certificate
@@ -61,9 +61,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         singular value. (In scikit-learn it is ARPACK's, and 0.)
     maxiter : int, optional
         Most passes over the data; by default 300.
-    executor : str, Executor or None
-        A name of `recscale_dask.list_executors`, an open executor, or None to have one chosen. A clone shares
-        an open executor; a pickle leaves it out, and has None.
+    executor : str, Executor, pool or None
+        A name of `recscale_dask.list_executors`, an open executor, a pool of `concurrent.futures`, or None to have one
+        chosen. A clone shares an open executor; a pickle leaves it out, and has None.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         random_state: Any = None,
         tol: float = 1e-6,
         maxiter: int | None = None,
-        executor: str | Executor | None = None,
+        executor: ExecutorLike | None = None,
     ) -> None:
         self.n_components = n_components
         self.algorithm = algorithm

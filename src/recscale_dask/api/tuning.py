@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.fitting import as_matrix, factorize
 from recscale_dask.api.judging import evaluate
 from recscale_dask.api.plugins import plugin_manager
-from recscale_dask.api.session import session
+from recscale_dask.api.session import session_of_parts
 from recscale_dask.api.study import Study, capped, names_of, plain_space
 from recscale_dask.api.validation import HeldOut, held_out, some_users
 from recscale_dask.checks import whole_number
@@ -58,7 +59,7 @@ def tune(
     seed: int = 0,
     refit: bool = True,
     memory_limit: int | str | None = None,
-    executor: str | Executor | None = None,
+    executor: ExecutorLike | None = None,
     progress: bool | Observer | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuning:
@@ -127,6 +128,10 @@ def tune(
     solvers = {name: plugin_manager().resolve("solvers", name) for name in names_of(solver)}
     if not solvers:
         raise OptionError("there are no solvers to tune; name one")
+    if strangers := sorted((space or {}).keys() - solvers.keys()):
+        raise OptionError(
+            f"space names {', '.join(map(repr, strangers))}, and the solvers that are tuned are {', '.join(solvers)}"
+        )
     for name, target in solvers.items():
         _check_fixed(name, target, constant)
     spaces = {name: _space(target, (space or {}).get(name), constant, known) for name, target in solvers.items()}
@@ -147,7 +152,7 @@ def tune(
     request = ExecutorRequest(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=64
     )
-    with session(executor, request, False) as (opened, _):  # each call within shows its own progress
+    with session_of_parts(executor, request, progress) as opened:
         runner = _Runner(known, names, constant, memory_limit, opened, progress)
         while (number := len(study.trials)) < trials:
             asked, options = study.ask()

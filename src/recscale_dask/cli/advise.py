@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
 from recscale_dask.outputs import check_file
+
+_Number = TypeVar("_Number", int, float)
 
 
 def advise(
@@ -31,6 +33,10 @@ def advise(
     item_scaling: options.ItemScaling = 0.0,
     tol: options.Tol = 1e-3,
     seed: options.Seed = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="center=items, undo_scaling=false; repeatable."),
+    ] = None,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
     memory_limit: options.MemoryLimit = None,
@@ -41,10 +47,16 @@ def advise(
     format: options.Format = None,
     report: options.ReportPage = None,
     overwrite: options.Overwrite = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Judge an SVD at every rank and with filters, from one fit at the largest, and suggest which to take."""
-    asked = None if ranks is None else [_number(each, "--ranks") for each in options.names(ranks)]
+    fitted = options.key_values(settings, "--set")
+    if strangers := fitted.keys() - {"center", "undo_scaling"}:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(strangers))} cannot be set; center and undo_scaling can", param_hint="--set"
+        )
+    asked = None if ranks is None else [_number(each, "--ranks", int) for each in options.names(ranks)]
     if report is not None:
         check_file(report, overwrite=overwrite)
     reading = options.Input(user, item, value, time, format)
@@ -68,6 +80,8 @@ def advise(
             seed=seed,
             memory_limit=memory_limit,
             executor=opened,
+            progress=progress,
+            **fitted,
         )
     if report is not None:
         advice.report(report, overwrite=overwrite)
@@ -84,9 +98,8 @@ def _strengths(filters: list[str] | None) -> dict[str, list[float]] | None:
     return {name: [_number(each, "--filter", float) for each in options.names(found)] for name, _, found in pairs}
 
 
-def _number(text: str, option: str, kind: type = int) -> int:
+def _number(text: str, option: str, kind: type[_Number]) -> _Number:
     try:
-        number: int = kind(text)
+        return kind(text)
     except ValueError:
         raise typer.BadParameter(f"expected numbers with commas; got {text!r}", param_hint=option) from None
-    return number

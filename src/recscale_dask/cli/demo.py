@@ -52,7 +52,7 @@ def demo(
     if sys.stderr.isatty():
         _tell_of_compiling()
     watch, reading = Stopwatch(), options.Input(user, item, value, time, format)
-    with options.opened_executor(executor, executor_options) as opened:
+    with options.opened_executor(executor, executor_options, told=False) as opened:
         from recscale_dask.api.fitting import factorize
         from recscale_dask.cli.demo_data import held_out, planted
 

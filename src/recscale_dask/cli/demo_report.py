@@ -42,7 +42,8 @@ def print_report(
     times = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in summary["seconds"].items())
     console.print(
         f"\nCertificate: every singular triplet is within {summary['max_residual']:.1e} of true, {state} after "
-        f"{summary['passes']} passes.\nTimes on {summary['executor']}: {times}.\n"
+        f"{summary['passes']} passes.\nTimes on {summary['executor']}, as {model.provenance['executor_reason']}: "
+        f"{times}.\n"
     )
     console.print(_samples(model, recommendations, tastes))
     console.print(f"\nAll of it is in [bold]{escape(summary['out'])}[/bold]. Next, type for example:\n")

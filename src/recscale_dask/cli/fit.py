@@ -68,7 +68,7 @@ def fit(
     check_folder(MODEL, out, overwrite=overwrite)
     watch = Stopwatch()
     reading = options.Input(user, item, value, time, format)
-    with interrupted(_advice(checkpoint)), options.opened_executor(executor, executor_options) as opened:
+    with interrupted(_advice(checkpoint)), options.opened_executor(executor, executor_options, told=False) as opened:
         from recscale_dask.api.factor_model import load_model
         from recscale_dask.api.fitting import clear_checkpoints, factorize
         from recscale_dask.solvers.checkpoint import has_states
@@ -137,7 +137,7 @@ def _told(model: FactorModel, out: str, watch: Stopwatch) -> str:
     told = (
         f"{out}: {model.provenance['solver']}{rank}, of {len(model.users):,} users x "
         f"{len(model.items):,} items with {model.n_interactions:,} interactions, "
-        f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}."
+        f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}, as {model.provenance['executor_reason']}."
     )
     certificate = model.certificate
     if certificate is None:

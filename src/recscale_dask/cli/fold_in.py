@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as clock
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ def fold_in(
     time: options.Time = None,
     format: options.Format = None,
     overwrite: options.Overwrite = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Recommend to users that the model was not fitted to, without a refit, and say whether one is due.
@@ -58,11 +59,12 @@ def fold_in(
         loaded = load_model(model)
         reading = options.Input(user, item, value, time, format).or_as_in_training(loaded, source)
         data = reading.read(source)
-        folded = loaded.fold_in(data, unknown="skip" if skip_unknown else "raise", executor=opened)
+        where: dict[str, Any] = {"executor": opened, "progress": progress}
+        folded = loaded.fold_in(data, unknown="skip" if skip_unknown else "raise", **where)
         drift = None
         if "energy" in folded.training:  # not of solvers whose scores come from more than factors
             drift = folded.drift(threshold=THRESHOLD if threshold is None else threshold)
-        rows = folded.recommend_file(out, k=k, exclude_seen=not include_seen, overwrite=overwrite, executor=opened)
+        rows = folded.recommend_file(out, k=k, exclude_seen=not include_seen, overwrite=overwrite, **where)
     if save is not None:
         folded.save(save, overwrite=overwrite)
     seconds = round(clock.perf_counter() - start, 3)

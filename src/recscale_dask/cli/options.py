@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from recscale_dask.cli.output import only_results
 from recscale_dask.cli.signals import sigterm_kept
 
 if TYPE_CHECKING:
@@ -193,16 +194,18 @@ def key_values(pairs: Sequence[str] | None, option: str) -> dict[str, Any]:
 
 
 @contextmanager
-def opened_executor(name: str | None, options: Sequence[str] | None) -> Iterator[Executor | None]:
+def opened_executor(name: str | None, options: Sequence[str] | None, *, told: bool = True) -> Iterator[Executor | None]:
     """Open the executor that is named before any other work, so that one that cannot run fails at once.
 
-    Without a name, None: the api chooses.
+    Without a name, None: the api chooses, which is told on stderr, unless the command tells it itself or answers in
+    JSON.
     """
     arguments = key_values(options, "--option")
     if name is None:
         if arguments:
             raise typer.BadParameter("options are for an executor: name one with --executor", param_hint="--option")
-        yield None
+        with _choices_told() if told and not only_results() else nullcontext():
+            yield None
         return
     from recscale_dask.api.executors import open_executor
 
@@ -210,6 +213,26 @@ def opened_executor(name: str | None, options: Sequence[str] | None) -> Iterator
         with sigterm_kept():
             executor = stack.enter_context(open_executor(name, **arguments))
         yield executor
+
+
+@contextmanager
+def _choices_told() -> Iterator[None]:
+    """Tell on stderr which executors are chosen, and why, each once."""
+    from recscale_dask.api.plugins import plugin_manager
+    from recscale_dask.execution.events import ExecutorChosen
+    from recscale_dask.hooks.specs import hookimpl
+
+    told: set[ExecutorChosen] = set()
+
+    class Notes:
+        @hookimpl
+        def recscale_executor_chosen(self, event: ExecutorChosen) -> None:
+            if event not in told:
+                told.add(event)
+                typer.echo(f"note: on {event.executor}, as {event.reason}.", err=True)
+
+    with plugin_manager().registered(Notes(), name="recscale command"):
+        yield
 
 
 def _column(text: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""What commands print, and where they may write."""
+"""What commands print, and where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from recscale_dask.errors import MemoryLimitError
+from recscale_dask.errors import MemoryLimitError, OutputError
 
 if TYPE_CHECKING:
     from recscale_dask.api.job_plan import JobPlan
@@ -49,6 +49,11 @@ def results_alone() -> Iterator[None]:
         _results.reset(token)
 
 
+def only_results() -> bool:
+    """Return whether stdout is kept for `print_json`, so that nobody reads notes."""
+    return _results.get() is not None
+
+
 @contextmanager
 def interrupted(advice: str) -> Iterator[None]:
     """Say at Ctrl-C what was kept, and how to go on."""
@@ -64,13 +69,13 @@ def print_json(answer: Mapping[str, Any]) -> None:
 
 
 def print_plan(plan: Plan | JobPlan, *, as_json: bool) -> None:
-    """Print a plan; raise a MemoryLimitError if it does not fit."""
+    """Print a plan; raise a MemoryLimitError if memory is too small for it, and an OutputError if only the disk is."""
     if as_json:
         print_json(plan.as_dict())
     else:
         typer.echo(str(plan))
     if not plan.fits:
-        raise MemoryLimitError(plan.verdict)
+        raise (MemoryLimitError if plan.most_bytes > plan.memory_limit else OutputError)(plan.verdict)
 
 
 def peak_rss_bytes() -> int:

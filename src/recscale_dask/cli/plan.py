@@ -42,7 +42,7 @@ def plan(
     }
     solver_options = options.solver_settings(settings, named)
     reading = options.Input(user, item, value, time, format)
-    with options.opened_executor(executor, executor_options) as opened:
+    with options.opened_executor(executor, executor_options, told=False) as opened:
         from recscale_dask.api import fitting
 
         forecast = fitting.plan(reading.matrix(source, duplicates.value), **named, executor=opened, **solver_options)

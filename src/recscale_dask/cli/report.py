@@ -27,6 +27,7 @@ def report(
     time: options.Time = None,
     format: options.Format = None,
     overwrite: options.Overwrite = False,
+    progress: options.Progress = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a page about a model: spectrum with error bars, quality (with --test) and coverage."""
@@ -39,7 +40,16 @@ def report(
         rows = None
         if test is not None:
             rows = options.Input(user, item, value, time, format).or_as_in_training(loaded, test).read(test)
-        write_report(loaded, out, rows, metrics=options.names(metrics), k=k, overwrite=overwrite, executor=opened)
+        write_report(
+            loaded,
+            out,
+            rows,
+            metrics=options.names(metrics),
+            k=k,
+            overwrite=overwrite,
+            executor=opened,
+            progress=progress,
+        )
     if as_json:
         print_json({"out": out})
     else:

@@ -60,7 +60,7 @@ class Wording:
         from recscale_dask.api.fitting import factorize
 
         names = set(inspect.signature(factorize).parameters)
-        solvers = self._typed.get("solver") or self._typed.get("solvers") or ""
+        solvers = self._typed.get("solver") or self._typed.get("solvers") or "svd"  # of `advise`
         for solver in solvers.split(","):
             target = _resolved("solvers", solver.strip())
             names |= {field.name for field in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -91,7 +91,13 @@ class Interactions:
         return len(self.items)
 
     def take(self, rows: IntArray | NDArray[np.bool_]) -> Interactions:
-        """Return some rows, by number or by mask, with the same vocabularies."""
+        """Return some rows with the same vocabularies.
+
+        Parameters
+        ----------
+        rows : ndarray of int or bool
+            Their numbers, or a mask of shape (n_rows,).
+        """
         return replace(
             self,
             user_codes=self.user_codes[rows],
@@ -105,26 +111,6 @@ class Interactions:
         users, user_codes = _compacted(self.users, self.user_codes)
         items, item_codes = _compacted(self.items, self.item_codes)
         return replace(self, user_codes=user_codes, item_codes=item_codes, users=users, items=items)
-
-    def recode(self, users: Vocabulary, items: Vocabulary) -> Recoded:
-        """Return the rows that other vocabularies know, in their codes, and what they do not know.
-
-        Parameters
-        ----------
-        users, items : Vocabulary
-            Those of a model, say; ids of another type are compared as text.
-        """
-        new_users = users.codes(self.users.ids, missing="ignore", kind="user")
-        new_items = items.codes(self.items.ids, missing="ignore", kind="item")
-        user_codes, item_codes = new_users[self.user_codes], new_items[self.item_codes]
-        known = (user_codes >= 0) & (item_codes >= 0)
-        same = replace(self, user_codes=user_codes, item_codes=item_codes, users=users, items=items)
-        return Recoded(
-            interactions=same.take(known),
-            unknown_users=int(np.count_nonzero(new_users < 0)),
-            unknown_items=int(np.count_nonzero(new_items < 0)),
-            dropped_rows=int(np.count_nonzero(~known)),
-        )
 
     def aggregate(self, how: Literal["sum", "max", "last"] = "sum") -> Interactions:
         """Return each (user, item) pair once, sorted by user and then item.
@@ -167,7 +153,13 @@ class Interactions:
         return self.take(self._order(self.times, self.values))
 
     def to_arrow(self, names: Sequence[str] = ("user", "item", "value", "time")) -> pa.Table:
-        """Return a pyarrow.Table of the original ids; value and time only where there are any."""
+        """Return a pyarrow.Table of the original ids; value and time only where there are any.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the four columns.
+        """
         columns = [
             self.users.take(self.user_codes),
             self.items.take(self.item_codes),
@@ -189,15 +181,6 @@ class Interactions:
         keys = [key[rows] for key in ties if key is not None]
         order[tied] = rows[np.lexsort([*reversed(keys), pairs[rows]])]
         return order
-
-
-class Recoded(NamedTuple):
-    """Interactions in the codes of other vocabularies, with the numbers of what those do not know."""
-
-    interactions: Interactions
-    unknown_users: int
-    unknown_items: int
-    dropped_rows: int
 
 
 def stable_order(keys: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -173,6 +173,8 @@ class UserItemMatrix:
         ------
         OutputError
             If the path exists (and `overwrite` is false), is something else than a store, or cannot be written.
+        StoreError
+            If another process writes to that store.
         """
         from recscale_dask.data.store import STORE
         from recscale_dask.data.store_lock import store_lock
@@ -292,6 +294,8 @@ class UserItemMatrix:
         ------
         OutputError
             If that of a large store cannot be written there.
+        StoreError
+            If the store was added to after it was opened, or does not hold what its manifest says.
         """
         if self.store is not None and self.nnz * (4 + self.dtype.itemsize) > _IN_MEMORY_BYTES:
             from recscale_dask.data.transposing import stored_transpose
@@ -314,7 +318,13 @@ class UserItemMatrix:
         return self if self.is_stored else self.loaded()
 
     def transformed(self, transform: Transform) -> UserItemMatrix:
-        """Return the matrix with a weighting and scaling that is applied block by block on loading."""
+        """Return the matrix with a weighting and scaling that is applied block by block on loading.
+
+        Parameters
+        ----------
+        transform : Transform
+            See `recscale_dask.data.weighting`.
+        """
         from recscale_dask.data.weighting import TransformedBlock
 
         sources = tuple(TransformedBlock(source, transform) for source in self.sources)

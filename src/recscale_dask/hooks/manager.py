@@ -6,10 +6,10 @@ import contextlib
 import difflib
 import importlib.metadata
 import inspect
-import io
 import re
+import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import pluggy
 
 from recscale_dask.errors import ExecutorUnavailable, PluginError, UnknownNameError
 from recscale_dask.hooks import builtin
-from recscale_dask.hooks.offers import Broken, Offer, import_target
+from recscale_dask.hooks.offers import Broken, Offer, Printed, import_target
 from recscale_dask.hooks.specs import (
     ENTRY_POINT_GROUP,
     PROJECT,
@@ -58,23 +58,34 @@ class PluginManager:
         self._broken: list[Broken] = []
         self._remarks: list[Broken] = []
         self._packages: dict[str, str] = {}
+        self._printing = threading.RLock()
         self.register(builtin, name="recscale_dask builtin", package=OWN)
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
         for entry_point in sorted(entry_points, key=lambda each: each.name):
             package = entry_point.dist.name if entry_point.dist is not None else ""
-            # What a plugin prints would be in the midst of `--json`.
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
+            with self._off_stdout(entry_point.name, package, "when it is imported"):
                 try:
                     plugin = entry_point.load()
                     self.register(plugin, name=entry_point.name, package=package)
                 except (Exception, SystemExit) as error:
                     reason = f"{type(error).__name__}: {error}"
                     self._broken.append(Broken(entry_point.name, reason, package=package))
-            if printed.getvalue():
-                said = f"prints {printed.getvalue().strip()[:80]!r} when it is imported, which is kept off stdout"
-                self._remarks.append(Broken(entry_point.name, said, package=package))
         self._offers: dict[str, dict[str, Offer]] = {kind: self._collect(kind) for kind in _SPEC_TYPES}
+
+    @contextlib.contextmanager
+    def _off_stdout(self, plugin: str, package: str, when: str) -> Iterator[None]:
+        """Keep what a plugin prints off stdout, where it would be in the midst of answers, and remember that it did."""
+        with self._printing:  # as redirections of several threads undo each other's
+            printed = Printed()
+            try:
+                with contextlib.redirect_stdout(printed):
+                    yield
+            finally:
+                if text := printed.getvalue().strip():
+                    remark = Broken(plugin, f"prints {text[:80]!r} {when}, which is kept off stdout", package=package)
+                    if remark not in self._remarks:
+                        self._remarks.append(remark)
 
     def register(self, plugin: Any, *, name: str, package: str = "") -> None:
         """Register a plugin object.
@@ -107,6 +118,15 @@ class PluginManager:
                 said = f"has a function {hook} that is never called; mark it with @hookimpl"
                 self._remarks.append(Broken(name, said, package=package))
 
+    @contextlib.contextmanager
+    def registered(self, plugin: Any, *, name: str) -> Iterator[None]:
+        """Register a plugin object of this package for a while."""
+        self.register(plugin, name=name, package=OWN)
+        try:
+            yield
+        finally:
+            self._pluggy.unregister(plugin)
+
     def _collect(self, kind: str) -> dict[str, Offer]:
         offers: dict[str, Offer] = {}
         hook = getattr(self._pluggy.hook, f"recscale_register_{kind}")
@@ -114,7 +134,8 @@ class PluginManager:
             plugin = implementation.plugin_name
             package = self._packages.get(plugin, "")
             try:
-                specs = list(implementation.function())
+                with self._off_stdout(plugin, package, f"in recscale_register_{kind}"):
+                    specs = list(implementation.function())
             except (Exception, SystemExit) as error:
                 reason = f"recscale_register_{kind}: {type(error).__name__}: {error}"
                 self._broken.append(Broken(plugin, reason, kind, package))
@@ -202,6 +223,13 @@ class PluginManager:
                 f"{kind[:-1]} {name!r} does not import: {type(error).__name__}: {error}.{install}"
             ) from error
 
+    def unavailable(self, offer: Offer) -> str:
+        """Return why an offer cannot be used on this machine, or ``""``; imports no engine."""
+        if offer.package == OWN:
+            return offer.unavailable()
+        with self._off_stdout(offer.spec.name, offer.package, f"in its check {offer.spec.check}"):
+            return offer.unavailable()
+
     def examine(self, kind: str, offer: Offer, misfit: Callable[[Any], str]) -> None:
         """Import what is offered; it is broken if it does not import, or if `misfit` says why it does not suit."""
         try:
@@ -220,9 +248,16 @@ class PluginManager:
         # One after another, in pluggy's order, so that the one whose answer it is can be named.
         for each in reversed(self._pluggy.hook.recscale_choose_executor.get_hookimpls()):
             plugin = each.plugin_name
+            package = self._packages.get(plugin, "")
+            ours = each.plugin is builtin
             try:
-                answer = _with_known_arguments(each)(request=request)
-            except Exception as error:
+                with (
+                    contextlib.nullcontext()
+                    if ours
+                    else self._off_stdout(plugin, package, "in recscale_choose_executor")
+                ):
+                    answer = _with_known_arguments(each)(request=request)
+            except (Exception, SystemExit) as error:
                 self._tell_chooser(plugin, f"{type(error).__name__}: {error}")
                 continue
             if answer is None:

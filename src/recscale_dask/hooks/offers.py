@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import io
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,7 @@ class Offer:
             found = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:  # not even its package is there
             found = False
-        except Exception as error:  # a parent package that fails on import
+        except (Exception, SystemExit) as error:  # a parent package that fails on import
             return f"{type(error).__name__}: {error}"
         if not found:
             return f"no module {module!r}. {self.spec.install}".strip()
@@ -32,7 +34,7 @@ class Offer:
             return ""
         try:
             return str(import_target(self.spec.check)())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return f"its check failed: {type(error).__name__}: {error}"
 
 
@@ -61,6 +63,18 @@ class Broken:
     def bringer(self) -> str:
         """Who brings it, for a sentence."""
         return f"the package {self.package}" if self.package else "the package that brings it"
+
+
+class Printed(io.StringIO):
+    """What one thread prints; what others do goes where it would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread, self._stdout = threading.get_ident(), sys.stdout
+
+    def write(self, text: str) -> int:
+        """Keep a text, or pass it on."""
+        return super().write(text) if threading.get_ident() == self._thread else self._stdout.write(text)
 
 
 def import_target(target: str) -> Any:

@@ -28,35 +28,14 @@ def read_interactions(
     format: str | None = None,
     readers: Mapping[str, Reader] | None = None,
 ) -> Interactions:
-    """Return the interactions in a file or frame, with every id as it was and every value checked.
+    """Return the interactions in a file or frame; see `recscale_dask.read_interactions`, which calls it with plugins.
 
     Parameters
     ----------
-    source : path or frame
-        A path, folder, glob or fsspec URL of CSV, TSV, MovieLens ``::``, Parquet or Arrow IPC files, or a
-        list of these; or a pandas, Polars, PyArrow, DuckDB, Dask or Spark frame.
-    user, item : str or int, optional
-        Column names, or positions counting from 0 (the way for text files without a header). Guessed from
-        well-known names such as ``userId`` and ``movie_id`` if there is one guess. Text without a header
-        that starts with numbers is read as user, item, value, time.
-    value, time : str, int or False, optional
-        As above, and False to ignore such a column. Without values every row counts 1.
-    format : {"csv", "tsv", "movielens", "parquet", "arrow", "adjacency"}, optional
-        Told from the suffix or the first bytes, except ``"adjacency"``: lines of ``user item item ...``.
+    source, user, item, value, time, format
+        See there.
     readers : mapping of str to callable, optional
         Further formats: ``reader(source, columns)`` returns a pyarrow.Table, or a `Selection`.
-
-    Raises
-    ------
-    DataError
-        If the source is missing, empty or malformed, or a column cannot be found; the message says where.
-    UnknownNameError
-        If nothing reads that format.
-
-    Notes
-    -----
-    Ids in text files become integers only when all in their column survive that and back, so that ``007``
-    stays text.
     """
     columns = Columns(user, item, value, time)
     if is_place(source):

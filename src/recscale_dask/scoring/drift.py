@@ -30,7 +30,7 @@ class Drift:
         Of `explained`, from the scatter over the new users; 1 for one user alone.
     expected : float
         What users like those of the training data would have: their share if each had been left out of the
-        fit, estimated (`recscale_dask.model.Energy`).
+        fit, estimated (`recscale_dask.closed_form.Energy`).
     explained_in_training : float
         Their share as it is, which is higher, as factors fit the noise of their rows too.
     unknown : float

@@ -10,9 +10,22 @@ class LoudExecutor(SerialExecutor):
         super().start()
 
 
+def check():
+    print("checking")
+    return ""
+
+
 @hookimpl
 def recscale_register_executors():
-    return [ExecutorSpec(name="loud", target="plugin_prints:LoudExecutor", summary="prints at import and at its start")]
+    print("registering")
+    summary = "prints wherever it can"
+    target, looks = "plugin_prints:LoudExecutor", "plugin_prints:check"
+    return [ExecutorSpec(name="loud", target=target, summary=summary, check=looks)]
+
+
+@hookimpl
+def recscale_choose_executor(request):
+    print("choosing")
 
 
 @hookimpl
