@@ -471,7 +471,7 @@ class Pool(Executor):
     def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
         if not hasattr(self, "_pool"):
             raise self.not_open()
-        running: set[Future[bytes]] = set()
+        running: dict[Future[bytes], Job] = {}
         jobs = iter(jobs)
         try:
             while True:
@@ -481,12 +481,11 @@ class Pool(Executor):
                     except Exception as error:
                         yield self.unportable(job, error)
                         continue
-                    running.add(self._pool.submit(self.answer, call))
+                    running[self._pool.submit(self.answer, call)] = job
                 if not running:
                     return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield cloudpickle.loads(future.result())
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield self.outcome(future, running.pop(future))
         except BrokenProcessPool as error:
             self.mend()
             raise WorkerLost(str(error)) from error
@@ -497,6 +496,15 @@ class Pool(Executor):
     @staticmethod
     def answer(call: bytes) -> bytes:
         return answer(call)
+
+    def outcome(self, future: Future[bytes], job: Job) -> Outcome:
+        try:
+            outcome: Outcome = cloudpickle.loads(future.result())
+            return outcome
+        except BrokenProcessPool:
+            raise
+        except Exception as error:
+            return Outcome(job.index, error=str(error), portable=False)
 
     def unportable(self, job: Job, error: Exception) -> Outcome:
         return Outcome(job.index, error=str(error), portable=False)
