@@ -24,7 +24,7 @@ class TestProcesses(ExecutorContract):
 def test_the_only_worker_serves_after_a_result_that_does_not_load_here() -> None:
     with ProcessesExecutor(n_workers=1) as executor:
         for kind in (tasks.Unloadable, tasks.LargeUnloadable):
-            with pytest.raises(TaskNotPortable, match="block 0 .*ImportError: planted: this cannot be loaded"):
+            with pytest.raises(TaskNotPortable, match=r"block 0 .*ImportError: planted: this cannot be loaded"):
                 list(map_blocks(executor, tasks.UnportableResultOn(0, kind), range(3)))
             assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
 

@@ -13,7 +13,6 @@ import pytest
 
 from recscale_dask.execution.serial import SerialExecutor
 
-
 PLUGIN = """
 from recscale_dask.hooks.specs import ExecutorSpec, hookimpl
 
@@ -24,11 +23,11 @@ def recscale_register_executors():
 """
 
 
-def kit(
-    folder: Path, *options: str, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def kit(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "recscale_dask.testing.kit"]
-    return subprocess.run([*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ def deposited(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
 
 
 def collected(outcome: Outcome, blank: FileRecipe | None = None, exchange: Exchange | None = None) -> Outcome:
-    """Return the outcome with the value that `deposited` left in a file; lost if that is gone, not portable if it does not load.
+    """Return the outcome with the value that `deposited` left in a file.
 
+    It is lost if that is gone, and not portable if it does not load here.
     The exchange gets the blank back: as soon as the value is used no more, or at once if it is not in it.
     """
     give_back = None if exchange is None or blank is None else partial(exchange.give_back, blank.path)

@@ -152,9 +152,9 @@ class FuturesExecutor(Executor):
             self._pool = None  # `stop` would wait for its workers
             pool.shutdown(wait=False)
         return ExecutorUnavailable(
-            f"{n_silent} of {len(asked)} tasks have no answer from the pool after {self._timeout:g} s: it has no workers "
-            "yet, or they are busy. Look whether they started (MPI, a cluster), or give a smaller n_workers or a larger "
-            "timeout."
+            f"{n_silent} of {len(asked)} tasks have no answer from the pool after {self._timeout:g} s: it has no "
+            "workers yet, or they are busy. Look whether they started (MPI, a cluster), or give a smaller n_workers or "
+            "a larger timeout."
         )
 
     def stop(self) -> None:

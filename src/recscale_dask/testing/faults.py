@@ -9,8 +9,8 @@ A whole executor, for anything that runs on it::
     with FaultyExecutor(SparkExecutor(), (Fault(3, "raise"), Fault(5, "kill", attempt=4)), folder) as executor:
         model = rs.factorize(matrix, rank=16, executor=executor)
 
-Attempts are counted by files in a folder that all workers see, made with ``O_EXCL``: right however many count at once. On
-workers elsewhere that is a folder of a shared disk; without one only faults at every attempt (``attempt=None``) can be.
+Attempts are counted by files in a folder that all workers see, made with ``O_EXCL``: right however many count at once.
+On workers elsewhere that is a folder of a shared disk; without one, only faults at every attempt (``attempt=None``) work.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class FaultyExecutor(Executor):
         return self._inner.name
 
     @property
-    def label(self) -> str:  # type: ignore[override]
+    def label(self) -> str:
         """That of the executor inside, whose engine shows it."""
         return self._inner.label
 

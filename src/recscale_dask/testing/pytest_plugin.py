@@ -5,9 +5,9 @@
     pytest --pyargs recscale_dask.testing.kit --recscale-executor=spark --recscale-option master=local[2] \\
            --recscale-badge badge.json
 
-The badge is a small JSON file: the executor, its package, its contract, versions (of what the package requires too, such
-as the engine), how many tests passed, and each gap with its reason. pytest finds this module through its entry-point group ``pytest11``; until it is asked to, it imports
-nothing of recscale_dask.
+The badge is a small JSON file: the executor, its package and contract, versions (of what the package requires too, such as
+an engine), how many tests passed, and each gap with its reason. pytest finds this module through its entry-point group
+``pytest11``; until it is asked to, it imports nothing of recscale_dask.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def _versions(package: str) -> dict[str, str]:
     names = {"recscale-dask", "numpy"}
     if package:
         required = map(Requirement, importlib.metadata.requires(package) or ())
-        names |= {package, *(each.name for each in required if each.marker is None or each.marker.evaluate({"extra": ""}))}
+        always = [each.name for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
+        names |= {package, *always}
     versions = {"python": platform.python_version()}
     for name in sorted(names):
         with suppress(importlib.metadata.PackageNotFoundError):
