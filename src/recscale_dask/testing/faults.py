@@ -10,7 +10,7 @@ A whole executor, for anything that runs on it::
         model = rs.factorize(matrix, rank=16, executor=executor)
 
 Attempts are counted by files in a folder that all workers see, made with ``O_EXCL``: right however many count at once.
-On workers elsewhere that is a folder of a shared disk; without one, only faults at every attempt (``attempt=None``) work.
+On workers elsewhere that is a folder of a shared disk; without, only faults at every attempt, ``attempt=None``, work.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     pytest --pyargs recscale_dask.testing.kit --recscale-executor=spark --recscale-option master=local[2] \\
            --recscale-badge badge.json
 
-The badge is a small JSON file: the executor, its package and contract, versions (of what the package requires too, such as
-an engine), how many tests passed, and each gap with its reason. pytest finds this module through its entry-point group
-``pytest11``; until it is asked to, it imports nothing of recscale_dask.
+The badge is a small JSON file: the executor, its package and contract, versions (of what the package requires too, such
+as an engine), how many tests passed, and each gap with its reason. pytest finds this module through its entry-point
+group ``pytest11``; until it is asked to, it imports nothing of recscale_dask.
 """
 
 from __future__ import annotations
