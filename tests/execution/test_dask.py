@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from recscale_dask.errors import ExecutorUnavailable, OptionError
+from recscale_dask.errors import ExecutorUnavailable, OptionError, TaskNotPortable
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.dask import DaskBroadcast, DaskExecutor
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.signs import Signs
-from recscale_dask.testing import ExecutorContract
+from recscale_dask.testing import ExecutorContract, tasks
 
 # Workers cannot import this module: its functions travel as those of a script do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -76,6 +77,30 @@ class TestSchedulerOverTcp(ExecutorContract):
     @pytest.fixture
     def make_executor(self, scheduler: str) -> Callable[[], Executor]:
         return lambda: DaskExecutor(scheduler, shared_files=False)
+
+
+# -- what does not load where it was sent --------------------------------------------------------------------
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("shared_files", [True, False])
+@pytest.mark.parametrize("kind", [tasks.Unloadable, tasks.LargeUnloadable])
+def test_sum_of_what_does_not_load_on_the_next_worker_is_an_error(
+    scheduler: str, kind: type[tasks.Unportable], shared_files: bool
+) -> None:
+    with DaskExecutor(scheduler, shared_files=shared_files) as executor:
+        with pytest.raises(TaskNotPortable, match="ImportError: planted: this cannot be loaded"):
+            fold_blocks(executor, tasks.UnportableResultOn(2, kind), range(13), combine=tasks.paired)
+        assert fold_blocks(executor, tasks.echo, range(13)) == 78
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("run", [map_blocks, fold_blocks])
+def test_constant_that_does_not_load_on_a_worker_is_an_error(scheduler: str, run: Any) -> None:
+    with DaskExecutor(scheduler, shared_files=False) as executor:
+        with pytest.raises(TaskNotPortable, match="ImportError: planted: this cannot be loaded"):
+            list(run(executor, tasks.scaled, range(4), {"factor": tasks.Unloadable()}))
+        assert fold_blocks(executor, tasks.echo, range(13)) == 78
 
 
 # -- three ways to a cluster, two ways for constants ---------------------------------------------------------

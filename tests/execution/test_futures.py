@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -53,6 +54,30 @@ class TestProcessPoolWithoutSharedFiles(ExecutorContract):
 def pool() -> Iterator[ProcessPoolExecutor]:
     with spawning(2) as pool:
         yield pool
+
+
+class BusyPool(ThreadPoolExecutor):
+    """Its only thread has something else to do until it is told to end."""
+
+    def __init__(self, n_workers: int = 1) -> None:
+        super().__init__(n_workers)
+        self.end = threading.Event()
+        self.submit(self.end.wait)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("whose", ["the caller's", "our own"])
+def test_pool_that_never_answers_says_so(whose: str) -> None:
+    made = [BusyPool()]
+    executor = FuturesExecutor(made[0] if whose == "the caller's" else lambda: made[0], timeout=0.2)
+    try:
+        with pytest.raises(ExecutorUnavailable, match=r"1 of 1 tasks .* after 0.2 s.*larger timeout"), executor:
+            pass
+    finally:
+        made[0].end.set()
+    if whose == "the caller's":
+        assert made[0].submit(abs, -3).result() == 3
+    made[0].shutdown()
 
 
 def test_pool_of_the_caller_is_left_open(pool: ProcessPoolExecutor) -> None:

@@ -7,6 +7,7 @@ import atexit
 import multiprocessing
 import operator
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -138,6 +139,41 @@ class MixesUpRuns(SerialExecutor):
                 self._answers.popleft()
 
 
+class CountsWithNumpy(SerialExecutor):
+    fails = "test_parallelism_is_at_least_one"
+    parallelism = np.int64(1)  # type: ignore[assignment]
+
+
+class TakesOnlyWhatCanBeImported(SerialExecutor):
+    fails = "test_functions_of_a_script_run_too"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        return super().outcomes(pickle.loads(pickle.dumps(task)), jobs, constants)
+
+
+class HasOnePlace(SerialExecutor):
+    """For all blocks that are placed."""
+
+    fails = "test_placed_blocks_arrive"
+
+    def __init__(self) -> None:
+        self._place = LocalBroadcast(None)
+
+    def place(self, value: Any) -> Broadcast:
+        self._place._value = value
+        return self._place
+
+
+class SendsVectorsOfAFitInSinglePrecision(SerialExecutor):
+    """Arrays of three dimensions: no other constant of the kit is one."""
+
+    fails = "test_factors_are_those_of_serial"
+
+    def broadcast(self, value: Any) -> Broadcast:
+        of_a_fit = isinstance(value, np.ndarray) and value.ndim == 3
+        return super().broadcast(value.astype(np.float32).astype(value.dtype) if of_a_fit else value)
+
+
 class WrittenForAnotherContract(SerialExecutor):
     fails = "test_contract_number_is_that_of_the_core"
     contract = 2
@@ -153,6 +189,20 @@ class SwallowsErrors(SerialExecutor):
         for outcome in super().outcomes(task, jobs, constants):
             swallowed = (outcome.error or "").startswith("LookupError")
             yield Outcome(outcome.index, value=None) if swallowed else outcome
+
+
+class SendsErrorsAsTheyAre(SerialExecutor):
+    fails = "test_error_that_cannot_be_pickled_names_its_block"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        def sending(payload: Any, **values: Any) -> Any:
+            try:
+                return task(payload, **values)
+            except Exception as error:
+                pickle.dumps(error)
+                raise
+
+        return super().outcomes(sending, jobs, constants)
 
 
 class WorksWithoutBeingOpen(SerialExecutor):
@@ -240,6 +290,23 @@ class MixesUpNames(SerialExecutor):
         return super().outcomes(task, jobs, constants)
 
 
+class LosesTheShapeOfNothing(SerialExecutor):
+    fails = "test_constant_arrives_unchanged"
+
+    def broadcast(self, value: Any) -> Broadcast:
+        return super().broadcast(value.ravel() if isinstance(value, np.ndarray) and not value.size else value)
+
+
+class CutsBigConstants(SerialExecutor):
+    """At 40 MB."""
+
+    fails = "test_big_constant_arrives_unchanged"
+
+    def broadcast(self, value: Any) -> Broadcast:
+        too_big = isinstance(value, np.ndarray) and value.nbytes > 40_000_000
+        return super().broadcast(value[: len(value) * 40_000_000 // value.nbytes] if too_big else value)
+
+
 class ReleasesOnlyOnce(SerialExecutor):
     fails = "test_constant_serves_many_runs_and_is_released_twice"
 
@@ -309,6 +376,34 @@ class TakesAllJobsAtOnce(SerialExecutor):
         return super().outcomes(task, list(jobs), constants)
 
 
+class LosesTheRunAfterAClosedOne(SerialExecutor):
+    """If that was closed at its first answer."""
+
+    fails = "test_serves_after_closing_early"
+    closed = False
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        if self.closed:
+            self.closed = False
+            return
+        n_answers = 0
+        try:
+            for outcome in super().outcomes(task, jobs, constants):
+                n_answers += 1
+                yield outcome
+        except GeneratorExit:
+            self.closed = n_answers == 1
+            raise
+
+
+class HasAClockThatRunsBackwards(SerialExecutor):
+    fails = "test_progress_counts_each_block_once"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        for outcome in super().outcomes(task, jobs, constants):
+            yield replace(outcome, seconds=-outcome.seconds)
+
+
 # -- sums --------------------------------------------------------------------------------------------
 
 
@@ -327,6 +422,14 @@ class Folds(SerialExecutor):
 
     def add_up(self, results: list[Any], combine: Combine) -> Any:
         return fold_tree(iter(results), combine)
+
+
+class HidesErrorsOfSums(Folds):
+    fails = "test_error_in_a_sum_says_what_happened"
+
+    def fold(self, task: Task, combine: Combine, jobs: Jobs, constants: Constants) -> Outcome:
+        outcome = super().fold(task, combine, jobs, constants)
+        return outcome if outcome.error is None else replace(outcome, error="EngineError: a stage failed")
 
 
 class AddsUpInArrivalOrder(Folds):
@@ -471,7 +574,7 @@ class Pool(Executor):
     def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
         if not hasattr(self, "_pool"):
             raise self.not_open()
-        running: set[Future[bytes]] = set()
+        running: dict[Future[bytes], Job] = {}
         jobs = iter(jobs)
         try:
             while True:
@@ -481,12 +584,11 @@ class Pool(Executor):
                     except Exception as error:
                         yield self.unportable(job, error)
                         continue
-                    running.add(self._pool.submit(self.answer, call))
+                    running[self._pool.submit(self.answer, call)] = job
                 if not running:
                     return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield cloudpickle.loads(future.result())
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield self.outcome(future, running.pop(future))
         except BrokenProcessPool as error:
             self.mend()
             raise WorkerLost(str(error)) from error
@@ -497,6 +599,15 @@ class Pool(Executor):
     @staticmethod
     def answer(call: bytes) -> bytes:
         return answer(call)
+
+    def outcome(self, future: Future[bytes], job: Job) -> Outcome:
+        try:
+            outcome: Outcome = cloudpickle.loads(future.result())
+            return outcome
+        except BrokenProcessPool:
+            raise
+        except Exception as error:
+            return Outcome(job.index, error=str(error), portable=False)
 
     def unportable(self, job: Job, error: Exception) -> Outcome:
         return Outcome(job.index, error=str(error), portable=False)
@@ -566,6 +677,23 @@ class CallsUnportableAFailure(Pool):
 
     def unportable(self, job: Job, error: Exception) -> Outcome:
         return Outcome(job.index, error=str(error))
+
+
+class AnswersForNobody(Pool):
+    """Where the worker could not load the job, and so does not know its number."""
+
+    fails = "test_what_does_not_load_on_a_worker_says_so"
+
+    def outcome(self, future: Future[bytes], job: Job) -> Outcome:
+        outcome = super().outcome(future, job)
+        return outcome if future.exception() is None else replace(outcome, index=-1)
+
+
+class LetsOutWhatDoesNotLoadHere(Pool):
+    fails = "test_result_that_cannot_travel_is_an_error"
+
+    def outcome(self, future: Future[bytes], job: Job) -> Any:
+        return super().outcome(future, job) if future.exception() is not None else cloudpickle.loads(future.result())
 
 
 # -- the kit on each of them -------------------------------------------------------------------------

@@ -16,12 +16,14 @@ from typing import Any
 import cloudpickle
 from distributed import CancelledError, Future, KilledWorker
 
+from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Broadcast, Job, Outcome
 from recscale_dask.execution.dask_link import DaskBroadcast, Link
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import run_job, task_name
+from recscale_dask.execution.sealed import Sealed
 from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 
@@ -54,7 +56,12 @@ class Call:
         Dask would rather have all jobs wait for the worker that has the constants.
         """
         if n_jobs > 1 and self._constants:
-            self._link.copy([constant.future for constant in self._constants], n_jobs)
+            try:
+                self._link.copy([constant.future for constant in self._constants], n_jobs)
+            except RecscaleError:
+                raise
+            except Exception:
+                return  # one that does not load on a worker is told of with the first job
 
     def submit(self, job: Job) -> Future | Outcome:
         """Return the future of a job, or the outcome that says why it cannot be sent."""
@@ -62,11 +69,13 @@ class Call:
             return unportable(job.index, self._error)
         try:
             data, handles = pack(job, DaskBroadcast)
-        except Exception as error:
+            # Futures are asked for at each job, so that what was lost with a worker is sent again.
+            places = [self._work, self._place(data), *self._constants, *handles]
+            held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
+        except RecscaleError:
+            raise
+        except Exception as error:  # it cannot be pickled here, or does not load where it was sent
             return unportable(job.index, error)
-        # Futures are asked for at each job, so that what was lost with a worker is sent again.
-        places = [self._work, self._place(data), *self._constants, *handles]
-        held = [place.future if isinstance(place, DaskBroadcast) else place for place in places]
         return self.send(_run, job.index, len(self._constants), *held)
 
     def _place(self, data: bytes) -> bytes | DaskBroadcast:
@@ -98,16 +107,13 @@ class Call:
 
 
 def _outcome(future: Future, index: int) -> Outcome:
-    """Return the outcome of a future that ended, as it travelled."""
+    """Return the outcome of a future that ended, with what its worker deposited still in its file."""
     reason: object = future.status
     if future.status == "finished":
         try:
-            outcome: Outcome = future.result(timeout=_RESULT_TIMEOUT)
-            return outcome
+            return _unsealed(future.result(timeout=_RESULT_TIMEOUT), index)
         except (OSError, CancelledError, KilledWorker) as error:
             reason = error
-        except Exception as error:  # the result does not load here
-            return unportable(index, error)
     elif future.status == "error":
         reason = future.exception()
         if not isinstance(reason, KilledWorker):
@@ -128,6 +134,16 @@ def unportable(index: int, error: Exception) -> Outcome:
     return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
 
 
+def _unsealed(outcome: Outcome, index: int) -> Outcome:
+    """Return the outcome with its value out of the seal, or one that says that it does not load here."""
+    if not isinstance(outcome.value, Sealed):
+        return outcome
+    try:
+        return replace(outcome, value=outcome.value.open())
+    except Exception as error:
+        return unportable(index, error)
+
+
 # -- on the workers ------------------------------------------------------------------------------------
 
 
@@ -144,8 +160,9 @@ def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, jo
 def _checked(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
     """Return the outcome as it travels, or one that says that its value cannot be pickled."""
     try:
-        check_pickles(outcome.value)
-        return deposited(outcome, blank)
+        left = deposited(outcome, blank)
+        # Dask would ask for ever for what does not load where it is wanted.
+        return left if left.value is None else replace(left, value=Sealed.of(left.value))
     except Exception as error:
         reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
         return Outcome(outcome.index, error=reason, portable=False)
@@ -153,7 +170,7 @@ def _checked(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
 
 def combine_outcomes(blank: FileRecipe | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
     """Combine two outcomes; the first error is that of the whole."""
-    left, right = collected(left), collected(right)
+    left, right = (collected(_unsealed(each, each.index)) for each in (left, right))
     for outcome in (left, right):
         if outcome.error is not None:
             return outcome

@@ -37,8 +37,9 @@ def deposited(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
 
 
 def collected(outcome: Outcome, blank: FileRecipe | None = None, exchange: Exchange | None = None) -> Outcome:
-    """Return the outcome with the value that `deposited` left in a file; lost if that is gone.
+    """Return the outcome with the value that `deposited` left in a file.
 
+    It is lost if that is gone, and not portable if it does not load here.
     The exchange gets the blank back: as soon as the value is used no more, or at once if it is not in it.
     """
     give_back = None if exchange is None or blank is None else partial(exchange.give_back, blank.path)
@@ -47,6 +48,8 @@ def collected(outcome: Outcome, blank: FileRecipe | None = None, exchange: Excha
             return replace(outcome, value=outcome.value.file.load(give_back))
         except FileNotFoundError as error:
             outcome = Outcome(outcome.index, error=f"a result was lost ({error})", lost=True)
+        except Exception as error:  # it does not load here; its file goes back with what was mapped of it
+            return Outcome(outcome.index, error=f"{type(error).__name__}: {error}", portable=False)
     if give_back is not None:
         give_back()
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
@@ -80,6 +80,8 @@ class FuturesExecutor(Executor):
     shared_files : bool, optional
         Whether all workers see the temporary files of this machine: constants are then mapped from one
         copy instead of sent to each worker. By default as many are asked as run at once.
+    timeout : float
+        Seconds to wait, at the start, for the workers to answer.
     """
 
     name = "futures"
@@ -87,7 +89,12 @@ class FuturesExecutor(Executor):
     """What `open_executor` says it needs."""
 
     def __init__(
-        self, pool: Pool | PoolFactory | str, *, n_workers: int | None = None, shared_files: bool | None = None
+        self,
+        pool: Pool | PoolFactory | str,
+        *,
+        n_workers: int | None = None,
+        shared_files: bool | None = None,
+        timeout: float = 60,
     ) -> None:
         if not (isinstance(pool, Pool | str) or callable(pool)):
             raise OptionError(
@@ -97,6 +104,7 @@ class FuturesExecutor(Executor):
         self._given = pool
         self._n_workers = None if n_workers is None else whole_number(n_workers, "n_workers")
         self._shared_files = shared_files
+        self._timeout = timeout
         self._factory: PoolFactory | None = None
         self._pool: Pool | None = None
         self._exchange: Exchange | None = None
@@ -118,7 +126,12 @@ class FuturesExecutor(Executor):
             with signs_in(exchange.folder) as signs:
                 # All at once, so that a pool that hands tasks to whoever is idle asks those on other machines too.
                 asked = [self._pool.submit(look, marker, signs) for _ in range(self.parallelism)]
+                silent = wait(asked, self._timeout).not_done
+                if silent:
+                    raise self._silence(asked, len(silent))
                 markers, seen = zip(*(each.result() for each in asked), strict=True)
+        except ExecutorUnavailable:
+            raise
         except Exception as error:
             raise ExecutorUnavailable(
                 f"no worker of the pool answers ({_text(error)}). Give a pool that was not shut down, whose workers "
@@ -129,6 +142,20 @@ class FuturesExecutor(Executor):
         else:
             shared = all(seen) if self._shared_files is None else self._shared_files
             self.capabilities = Capabilities(isolated=True, shared_files=shared)
+
+    def _silence(self, asked: Sequence[Future[Any]], n_silent: int) -> ExecutorUnavailable:
+        """Give up what was asked, and a pool of our own; return the error."""
+        for future in asked:
+            future.cancel()
+        pool = self._pool
+        if pool is not None and self._factory is not None:
+            self._pool = None  # `stop` would wait for its workers
+            pool.shutdown(wait=False)
+        return ExecutorUnavailable(
+            f"{n_silent} of {len(asked)} tasks have no answer from the pool after {self._timeout:g} s: it has no "
+            "workers yet, or they are busy. Look whether they started (MPI, a cluster), or give a smaller n_workers or "
+            "a larger timeout."
+        )
 
     def stop(self) -> None:
         """End the pool if it is not the caller's, and delete what was shared."""

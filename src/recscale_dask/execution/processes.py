@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import cloudpickle
 
 from recscale_dask.checks import whole_number
+from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
@@ -61,7 +62,12 @@ class ProcessesExecutor(Executor):
     def start(self) -> None:
         """Start the processes; they load while the driver goes on."""
         self._exchange = Exchange()
-        self._workers = [self._start_worker() for _ in range(self._n_workers)]
+        try:
+            for _ in range(self._n_workers):
+                self._workers.append(self._start_worker())
+        except ExecutorUnavailable:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End the processes and delete what they shared."""
@@ -139,11 +145,21 @@ class ProcessesExecutor(Executor):
 
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), name="recscale-worker", daemon=True)
-        with without_main_module:
-            process.start()
-        theirs.close()
+        try:
+            ours, theirs = context.Pipe()
+            with theirs:
+                process = context.Process(target=_serve, args=(theirs,), name="recscale-worker", daemon=True)
+                try:
+                    with without_main_module:
+                        process.start()
+                except OSError:
+                    ours.close()
+                    raise
+        except OSError as error:
+            raise ExecutorUnavailable(
+                f"worker process {len(self._workers) + 1} of {self._n_workers} cannot be started: {error}. Give a "
+                "smaller n_workers, or look at this machine's limits of memory, processes and open files (ulimit -a)."
+            ) from error
         return _Worker(process, ours)
 
     def _replace(self, worker: _Worker) -> None:
@@ -153,7 +169,12 @@ class ProcessesExecutor(Executor):
         worker.process.close()
         if worker.blank is not None:
             self._opened().give_back(worker.blank.path)
-        self._workers[self._workers.index(worker)] = self._start_worker()
+        place = self._workers.index(worker)
+        try:
+            self._workers[place] = self._start_worker()
+        except ExecutorUnavailable:
+            del self._workers[place]
+            raise
 
     def _send(self, worker: _Worker, call: int, work: bytes, job: Job, message: bytes) -> bool:
         worker.blank = self._opened().blank()
@@ -174,13 +195,18 @@ class ProcessesExecutor(Executor):
             job = worker.job
             assert job is not None
             try:
-                answer = worker.pipe.recv()
+                data = worker.pipe.recv_bytes()
             except (EOFError, OSError):  # the other end closes when the process dies
                 self._replace(worker)
                 answer = Outcome(job.index, lost=True)
             else:
                 blank, worker.job, worker.blank = worker.blank, None, None
-                answer = collected(answer, blank, self._opened())
+                try:
+                    answer = cloudpickle.loads(data)
+                except Exception as error:  # the result does not load here
+                    answer = _unportable(job, error)
+                # A worker that could not load the job does not know its number.
+                answer = collected(replace(answer, index=job.index), blank, self._opened())
             if worker.call in self._answers:
                 self._answers[worker.call].append(answer)
 
@@ -199,16 +225,15 @@ def _serve(pipe: Connection) -> None:
             work, message, blank = pipe.recv()
         except (EOFError, OSError):
             return
-        index = -1
         try:
-            job = cloudpickle.loads(message)
-            index = job.index
             if work is not None:
+                task = None  # the one before must not be run on jobs of this call
                 task, constants = cloudpickle.loads(work)
+            job = cloudpickle.loads(message)
             assert task is not None
             outcome = run_job(task, job, constants)
-        except Exception as error:  # the task or its payload does not load here
-            outcome = Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+        except Exception as error:  # the task or its payload does not load here; the driver knows its number
+            outcome = Outcome(-1, error=f"{type(error).__name__}: {error}", portable=False)
         _answer(pipe, outcome, blank)
 
 

@@ -52,7 +52,8 @@ def map_blocks(
     total : int, optional
         How many payloads there are, for progress, if they have no length.
     retries : int
-        How often a failed or lost job is run again.
+        How often a failed job is run again, and lost ones in a row without any other done: as long as others are, they
+        are run again without a limit.
     observer : callable
         Gets the events of the run.
 

@@ -4,12 +4,13 @@ A task with faults, for a run of one's own::
 
     task = FaultyTask((Fault(3, "kill"),), task, folder)
 
-A whole executor, for anything that runs on it, also on workers elsewhere::
+A whole executor, for anything that runs on it::
 
     with FaultyExecutor(SparkExecutor(), (Fault(3, "raise"), Fault(5, "kill", attempt=4)), folder) as executor:
         model = rs.factorize(matrix, rank=16, executor=executor)
 
 Attempts are counted by files in a folder that all workers see, made with ``O_EXCL``: right however many count at once.
+On workers elsewhere that is a folder of a shared disk; without, only faults at every attempt, ``attempt=None``, work.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any, Literal, TypeAlias
 
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
-from recscale_dask.execution.portable import load, read_only
+from recscale_dask.execution.portable import load, read_only, task_name
 from recscale_dask.types import Combine, Task
 
 FaultKind: TypeAlias = Literal["raise", "sleep", "late", "freeze", "kill", "twice"]
@@ -98,6 +99,11 @@ class FaultyTask:
         if self.folder is None and any(fault.attempt is not None for fault in self.faults):
             raise OptionError("faults at certain attempts need a folder that all workers see; give folder=")
 
+    @property
+    def __name__(self) -> str:
+        """That of what is to be done, for pages of engines."""
+        return task_name(self.task)
+
     def __call__(self, payload: Any, **constants: Any) -> Any:
         """Count the attempt, fail as the table says, or do the work."""
         block = self.number(payload)
@@ -154,6 +160,15 @@ class FaultyExecutor(Executor):
         return self._inner.name
 
     @property
+    def label(self) -> str:
+        """That of the executor inside, whose engine shows it."""
+        return self._inner.label
+
+    @label.setter
+    def label(self, label: str) -> None:
+        self._inner.label = label
+
+    @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
         """Those of the executor inside."""
         return self._inner.capabilities
@@ -188,12 +203,13 @@ class FaultyExecutor(Executor):
                 yield outcome
 
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
-        """Add up jobs with faults; one that answers twice is added twice, as its number says."""
-        numbered = []
-        for job in map(_numbered, jobs):
-            self._attempts[job.index] += 1
-            numbered += [job] * (2 if self._twice(job.index) else 1)
-        return self._inner.fold(self._planted(task), combine, numbered, constants)
+        """Add up jobs with faults; one that answers twice is added twice."""
+        jobs = list(jobs)
+        self._attempts.update(job.index for job in jobs)
+        again = [job for job in jobs if self._twice(job.index)]
+        # Under numbers of their own, so that they are no attempts at the jobs.
+        copies = [Job(number, job.payload) for number, job in enumerate(again, len(jobs))]
+        return self._inner.fold(self._planted(task), combine, list(map(_numbered, jobs + copies)), constants)
 
     def _twice(self, index: int) -> bool:
         now = (None, self._attempts[index])
@@ -223,7 +239,7 @@ class _OnNumbered:
 
     @property
     def __name__(self) -> str:
-        return str(getattr(self.task, "__name__", type(self.task).__name__))
+        return task_name(self.task)
 
     def __call__(self, numbered: _Numbered, **constants: Any) -> Any:
         return self.task(numbered.payload, **constants)

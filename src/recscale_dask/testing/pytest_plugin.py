@@ -5,15 +5,16 @@
     pytest --pyargs recscale_dask.testing.kit --recscale-executor=spark --recscale-option master=local[2] \\
            --recscale-badge badge.json
 
-The badge is a small JSON file: the executor, its package, the contract, versions, how many tests passed, and each gap
-with its reason. pytest finds this module through its entry-point group ``pytest11``; until it is asked to, it imports
-nothing of recscale_dask.
+The badge is a small JSON file: the executor, its package and contract, versions (of what the package requires too, such
+as an engine), how many tests passed, and each gap with its reason. pytest finds this module through its entry-point
+group ``pytest11``; until it is asked to, it imports nothing of recscale_dask.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,23 +118,36 @@ def _without_parameters(name: str) -> str:
 
 
 def _badge(config: pytest.Config, passed: list[str], gaps: dict[str, dict[str, str]]) -> dict[str, Any]:
-    import importlib.metadata
-    import platform
-
-    from recscale_dask.execution.contract import CONTRACT
     from recscale_dask.hooks.manager import PluginManager
 
     name = config.getoption("--recscale-executor")
     package = next((each.package for each in PluginManager().offers("executors") if each.spec.name == name), "")
-    versions = {"python": platform.python_version()}
-    versions |= {each: importlib.metadata.version(each) for each in sorted({"recscale-dask", package} - {""})}
     return {
         "executor": name,
         "options": list(config.getoption("--recscale-option")),
         "package": package,
-        "contract": CONTRACT,
-        "versions": versions,
+        "contract": make_executor(config).contract,
+        "versions": _versions(package),
         "conforms": bool(passed) and not {gap["kind"] for gap in gaps.values()} & {"failed", "not run"},
         "passed": len(passed),
         "gaps": gaps,
     }
+
+
+def _versions(package: str) -> dict[str, str]:
+    """Return what computed: Python, the core, NumPy, the offering package, and what that requires (no extras)."""
+    import importlib.metadata
+    import platform
+
+    from packaging.requirements import Requirement
+
+    names = {"recscale-dask", "numpy"}
+    if package:
+        required = map(Requirement, importlib.metadata.requires(package) or ())
+        always = [each.name for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
+        names |= {package, *always}
+    versions = {"python": platform.python_version()}
+    for name in sorted(names):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

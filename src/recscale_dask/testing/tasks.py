@@ -227,15 +227,34 @@ class Unportable:
         raise TypeError("planted: this cannot be pickled")
 
 
+class Unloadable(Unportable):
+    """One that can be pickled, and fails where it is to be loaded, as a class does of a module that is not there."""
+
+    def __reduce__(self) -> Any:
+        return _fail_to_load, ()
+
+
+class LargeUnloadable(Unloadable):
+    """One that is so large that executors may put it into a file."""
+
+    def __reduce__(self) -> Any:
+        return _fail_to_load, (np.zeros(200_000),)
+
+
+def _fail_to_load(*values: Any) -> NoReturn:
+    raise ImportError("planted: this cannot be loaded")
+
+
 @dataclass(frozen=True)
 class UnportableResultOn:
-    """Echo blocks, but for one of them return what cannot be pickled."""
+    """Echo blocks, but for one of them return what cannot travel."""
 
     bad: int
+    kind: type[Unportable] = Unportable
 
     def __call__(self, block: int) -> Any:
-        """Return the block or an `Unportable`."""
-        return Unportable() if block == self.bad else block
+        """Return the block, or one of the kind."""
+        return self.kind() if block == self.bad else block
 
 
 # -- marks on disk -----------------------------------------------------------------------------------

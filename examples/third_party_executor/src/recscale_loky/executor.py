@@ -69,7 +69,7 @@ class LokyExecutor(Executor):
         """Yield outcomes as processes answer, with at most two blocks for each under way."""
         if self._pool is None:
             raise self.not_open()
-        running: set[Future] = set()
+        running: dict[Future, Job] = {}
         jobs = iter(jobs)
         try:
             while True:
@@ -79,12 +79,18 @@ class LokyExecutor(Executor):
                     except Exception as error:
                         yield _not_portable(job, error)
                         continue
-                    running.add(self._pool.submit(_run, call))
+                    running[self._pool.submit(_run, call)] = job
                 if not running:
                     return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield cloudpickle.loads(future.result())
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job = running.pop(future)
+                    try:
+                        outcome = cloudpickle.loads(future.result())
+                    except BrokenProcessPool:
+                        raise
+                    except Exception as error:  # the call does not load on the worker, or the result here
+                        outcome = _not_portable(job, error)
+                    yield outcome
         except BrokenProcessPool as error:  # the core asks again for the blocks without an answer
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = ProcessPoolExecutor(self._n_workers)

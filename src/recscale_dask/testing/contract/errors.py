@@ -54,10 +54,22 @@ class ErrorsContract(ExecutorFixtures):
         with pytest.raises(TaskNotPortable, match="planted: this cannot be pickled"):
             list(map_blocks(executor, tasks.scaled if constants else task, blocks, constants))
 
-    def test_result_that_cannot_travel_is_an_error(self, executor: Executor) -> None:
+    @pytest.mark.parametrize("what", ["task", "block"])
+    def test_what_does_not_load_on_a_worker_says_so(self, executor: Executor, what: str) -> None:
+        needs_isolation(executor)
+        task: Any = tasks.Unloadable() if what == "task" else tasks.echo
+        blocks: list[Any] = [0, 1, tasks.Unloadable() if what == "block" else 2, 3]
+        named = "block 2 " if what == "block" else r"block \d "
+        with pytest.raises(TaskNotPortable, match=f"{named}.*planted: this cannot be loaded"):
+            list(map_blocks(executor, task, blocks))
+        assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
+
+    @pytest.mark.parametrize("kind", [tasks.Unportable, tasks.Unloadable, tasks.LargeUnloadable])
+    def test_result_that_cannot_travel_is_an_error(self, executor: Executor, kind: type[tasks.Unportable]) -> None:
         needs_isolation(executor)
         with pytest.raises((BlockFailed, TaskNotPortable), match="block 2 "):
-            list(map_blocks(executor, tasks.UnportableResultOn(2), range(4), retries=0))
+            list(map_blocks(executor, tasks.UnportableResultOn(2, kind), range(4), retries=0))
+        assert list(map_blocks(executor, tasks.echo, range(30))) == list(range(30))  # on every worker
 
     def test_closed_executor_works_or_says_that_it_is_closed(self, unopened: Executor) -> None:
         for constants in ({}, {"factor": 1}):
