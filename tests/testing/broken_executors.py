@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from recscale_dask.errors import ExecutorUnavailable, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.exchange import Exchange
-from recscale_dask.execution.portable import CombinePartials, add, dump_bytes, run_job
+from recscale_dask.execution.portable import CombinePartials, FoldTask, Partial, add, dump_bytes, run_job
 from recscale_dask.execution.serial import LocalBroadcast, SerialExecutor
 from recscale_dask.testing import ExecutorContract, tasks
 from recscale_dask.testing.tasks import UnreadableError
@@ -670,6 +670,40 @@ class StaysBrokenAfterADeath(Pool):
 
     def mend(self) -> None:
         pass
+
+
+class TakesADeathForAnError(Pool):
+    fails = "test_block_that_always_kills_its_worker_ends_in_worker_lost"
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        jobs = iter(jobs)
+        under_way: dict[int, Job] = {}
+
+        def noted() -> Iterator[Job]:
+            for job in jobs:
+                under_way[job.index] = job
+                yield job
+
+        try:
+            for outcome in super().outcomes(task, noted(), constants):
+                del under_way[outcome.index]
+                yield outcome
+        except WorkerLost as error:
+            for job in under_way.values():
+                yield self.instead(task, job, error)
+            yield from self.outcomes(task, jobs, constants)
+
+    def instead(self, task: Task, job: Job, error: Exception) -> Outcome:
+        return Outcome(job.index, error=str(error))
+
+
+class AddsNothingForTheDead(TakesADeathForAnError):
+    fails = "test_sum_with_a_dead_worker_is_right_or_lost"
+
+    def instead(self, task: Task, job: Job, error: Exception) -> Outcome:
+        if isinstance(task, FoldTask):
+            return Outcome(job.index, Partial(len(job.payload), np.zeros(40, np.float32)))
+        return Outcome(job.index, lost=True)
 
 
 class CallsUnportableAFailure(Pool):

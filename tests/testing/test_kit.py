@@ -1,5 +1,6 @@
 """The kit is tested too: executors that are wrong on purpose fail the test that is for it, and no other."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from recscale_dask.testing import ExecutorContract
 from recscale_dask.testing.executor_contract import ExecutorContract as SameContract
 
+GUIDE = Path(__file__).parents[2] / "docs" / "plugins" / "write_an_executor.md"
 BROKEN = Path(__file__).with_name("broken_executors.py")
 ALL = runpy.run_path(str(BROKEN))["ALL"]
 
@@ -26,6 +28,17 @@ def test_broken_executor_fails_its_test_and_no_other(name: str, failed: dict[str
     expected = ALL[name].fails
     assert failed[f"Test{name}"] == ({expected} if expected else set())
     assert not expected or hasattr(ExecutorContract, expected)
+
+
+def test_guide_names_each_test_of_the_kit() -> None:
+    table = GUIDE.read_text().partition("## What the kit tests")[2].partition("\n\nA test that")[0]
+    kit = {name for name in dir(ExecutorContract) if name.startswith("test_")}
+    assert set(re.findall(r"`(test_\w+)`", table)) == kit
+
+
+def test_each_test_of_the_kit_has_an_executor_that_fails_it() -> None:
+    kit = {name for name in dir(ExecutorContract) if name.startswith("test_")}
+    assert kit - {kind.fails for kind in ALL.values()} == set()
 
 
 def test_known_gap_is_an_expected_failure(failed: dict[str, set[str]]) -> None:
