@@ -90,6 +90,17 @@ def test_sum_on_workers_has_the_bits_of_serial(ray: Executor) -> None:
         assert fold_blocks(ray, tasks.float32_partial, range(n_blocks)).tobytes() == expected.tobytes()
 
 
+def test_sum_of_large_partials_on_workers_that_map_files_has_the_bits_of_serial(cluster: RayCluster) -> None:
+    expected = fold_blocks(SerialExecutor(), two_mebibytes, range(9))
+    with make_ray(address=cluster.address, shared_files=True, folds=True) as executor:
+        assert executor.capabilities.shared_files
+        assert fold_blocks(executor, two_mebibytes, range(9)).tobytes() == expected.tobytes()
+
+
+def two_mebibytes(block: int) -> np.ndarray:
+    return np.random.default_rng(block).normal(size=(1 << 18))
+
+
 # -- giving up -----------------------------------------------------------------------------------------
 
 

@@ -135,8 +135,7 @@ class Driver:
         """Return the outcome of a task that ended, a large value in the blank."""
         index = shipment.index
         try:
-            outcome: Outcome = ray.get(ref)
-            return outcome if self._shared_files else deposited(outcome, shipment.blank)
+            return deposited(ray.get(ref), shipment.blank)  # which leaves what the worker deposited as it is
         except RayTaskError as error:  # not of our task, which answers with an outcome: of Ray around it
             return Outcome(index, error=_text(error.cause), traceback=str(error), portable=False)
         except RayError as error:

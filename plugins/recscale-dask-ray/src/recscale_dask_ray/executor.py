@@ -198,7 +198,7 @@ class RayExecutor(Executor):
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
         with self._call(task, constants) as call:
-            for outcome in call.submit(jobs):
+            for outcome in call.submit(jobs, blanks=False):  # partial sums are for workers, which take no receipts
                 return outcome
             call.add_up(combine)
             while not (outcomes := call.wait()):
@@ -247,8 +247,8 @@ class _Call:
         """How many jobs are under way."""
         return len(self._running)
 
-    def submit(self, jobs: Iterable[Job]) -> list[Outcome]:
-        """Send jobs, and return the outcomes of those that cannot be sent."""
+    def submit(self, jobs: Iterable[Job], *, blanks: bool = True) -> list[Outcome]:
+        """Send jobs, with files for large results, and return the outcomes of those that cannot be sent."""
         refused, shipments = [], []
         for job in jobs:
             try:
@@ -258,7 +258,7 @@ class _Call:
             except Exception as error:
                 refused.append(Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False))
                 continue
-            blank = self._running[job.index] = self._exchange.blank()
+            blank = self._running[job.index] = self._exchange.blank() if blanks else None
             shipments.append(Shipment(job.index, data, tuple(each.key for each in handles), blank))
         if shipments:
             self._ask("submit", shipments)
@@ -266,7 +266,6 @@ class _Call:
 
     def add_up(self, combine: Combine) -> None:
         """Have the results of all jobs added up: one outcome will come, of index 0."""
-        self._give_back()
         self._running = {0: self._exchange.blank()}
         self._ask("add_up", dump_bytes(combine), self._running[0])
 
