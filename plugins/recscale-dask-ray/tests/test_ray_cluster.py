@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 
 import recscale_dask as rs
-from recscale_dask.errors import ExecutorUnavailable
+from recscale_dask.errors import ExecutorUnavailable, VersionsDifferWarning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Event, RunStarted
 from recscale_dask.execution.run import map_blocks
@@ -90,6 +90,37 @@ def test_node_that_is_killed_in_a_fit_changes_nothing(matrix: rs.UserItemMatrix,
             kill = At(3, lambda: cluster.kill(node))
             assert rs.factorize(matrix, rank=16, executor=executor, progress=kill).factors_sha256() == expected
             assert kill.done
+
+
+@pytest.mark.parametrize(("package", "version"), [("recscale-dask", "0.0.1"), ("scipy", "1.0.0")])
+def test_node_of_other_versions_is_told_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: str
+) -> None:
+    told = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    with RayCluster(2) as cluster:
+        with monkeypatch.context() as there:
+            there.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+            cluster.add_node()
+        executor = rs.open_executor("ray", address=cluster.address)
+        if package == "scipy":
+            with pytest.warns(VersionsDifferWarning, match=r"scipy 1\.0\.0 at 127\.0\.0\.1, node .* last bits"):
+                opens_until_it_has(executor, 3)
+        else:
+            expected = r"Ray worker at 127\.0\.0\.1, node \w+, has 0\.0\.1 recscale-dask.*Install recscale-dask"
+            with pytest.raises(ExecutorUnavailable, match=expected):
+                opens_until_it_has(executor, 3)
+
+
+def opens_until_it_has(executor: Executor, n_cpus: int) -> None:
+    """Open an executor again and again until all nodes joined."""
+
+    def is_there() -> bool:
+        with executor:
+            return executor.parallelism == n_cpus
+
+    assert wait_until(is_there, 60)
 
 
 # -- tokens --------------------------------------------------------------------------------------------

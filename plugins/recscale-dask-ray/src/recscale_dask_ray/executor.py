@@ -30,6 +30,7 @@ from recscale_dask.execution.memory import usable_memory
 from recscale_dask.execution.packing import pack
 from recscale_dask.execution.portable import dump_bytes, task_name
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.versions import compare, versions
 from recscale_dask.types import Combine, Task
 from recscale_dask_ray.companion import Companion
 from recscale_dask_ray.session import Place, TokenAsked, tries
@@ -132,11 +133,12 @@ class RayExecutor(Executor):
         companion = Companion(place, shared_files)
         self._undo.callback(companion.end)
         try:
-            companion.ask("check")
+            told = companion.ask("check")
         except TokenAsked:
             if not others:
                 raise
             return self._connected(others, shared_files)
+        compare("Ray worker", versions(), told)
         return companion
 
     def _place(self) -> Place:
