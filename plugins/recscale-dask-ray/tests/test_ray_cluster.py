@@ -80,7 +80,7 @@ def test_two_nodes_give_the_bytes_of_serial(two_nodes: RayCluster, folds: bool) 
         assert answers_of(executor) == expected
 
 
-@pytest.mark.parametrize("folds", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["driver", "workers"])
+@pytest.mark.parametrize("folds", [False, True], ids=["driver", "workers"])
 def test_node_that_is_killed_in_a_fit_changes_nothing(matrix: rs.UserItemMatrix, expected: str, folds: bool) -> None:
     with RayCluster(1) as cluster:
         node = cluster.add_node()
@@ -171,11 +171,11 @@ def test_ray_client_gives_the_bytes_of_serial(by_client: RayCluster) -> None:
         assert answers_of(executor) == expected
 
 
+@pytest.mark.slow
 @needs_client
 def test_connection_of_ray_client_that_is_cut_ends_in_an_error(
-    by_client: RayCluster, matrix: rs.UserItemMatrix, monkeypatch: pytest.MonkeyPatch
+    by_client: RayCluster, matrix: rs.UserItemMatrix
 ) -> None:
-    monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "3")  # seconds; Ray would try for 30
     cut = At(3, lambda: by_client.kill(by_client.nodes[0]))
     executor = rs.open_executor("ray", address=by_client.client_address)
     with executor, pytest.raises(ExecutorUnavailable, match="Ray has stopped"):
