@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 
 import recscale_dask as rs
-from recscale_dask.errors import ExecutorUnavailable
+from recscale_dask.errors import ExecutorUnavailable, VersionsDifferWarning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Event, RunStarted
 from recscale_dask.execution.run import map_blocks
@@ -21,10 +21,7 @@ from recscale_dask_ray import health
 from recscale_dask_ray.nodes import RayCluster
 
 MISSING = health.check()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING),
-]
+pytestmark = pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING)
 needs_client = pytest.mark.skipif(
     importlib.util.find_spec("grpc") is None and not os.environ.get("CI"), reason="Ray Client needs grpcio"
 )
@@ -66,12 +63,14 @@ def two_nodes() -> Iterator[RayCluster]:
         yield cluster
 
 
+@pytest.mark.slow
 class TestTwoNodesContract(ExecutorContract):
     @pytest.fixture
     def make_executor(self, two_nodes: RayCluster) -> Callable[[], Executor]:
         return lambda: rs.open_executor("ray", address=two_nodes.address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [False, True], ids=["driver", "workers"])
 def test_two_nodes_give_the_bytes_of_serial(two_nodes: RayCluster, folds: bool) -> None:
     with rs.open_executor("serial") as executor:
@@ -92,6 +91,40 @@ def test_node_that_is_killed_in_a_fit_changes_nothing(matrix: rs.UserItemMatrix,
             assert kill.done
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "version"), [("recscale-dask", "0.0.1"), ("scipy", "1.0.0")])
+def test_node_of_other_versions_is_told_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: str
+) -> None:
+    told = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    with RayCluster(2) as cluster:
+        with monkeypatch.context() as there:
+            there.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+            cluster.add_node()
+        executor = rs.open_executor("ray", address=cluster.address)
+        if package == "scipy":
+            with pytest.warns(VersionsDifferWarning, match=r"scipy 1\.0\.0 at \S+, node .* last bits"):
+                opens_until_it_has(executor, 3)
+        else:
+            expected = r"Ray worker at \S+, node \w+, has 0\.0\.1 recscale-dask.*Install recscale-dask"
+            with pytest.raises(ExecutorUnavailable, match=expected):
+                opens_until_it_has(executor, 3)
+
+
+def opens_until_it_has(executor: Executor, n_cpus: int) -> None:
+    """Open an executor again and again until all nodes joined, and once more."""
+
+    def is_there() -> bool:
+        with executor:
+            return executor.parallelism == n_cpus
+
+    assert wait_until(is_there, 60)
+    with executor:
+        pass
+
+
 # -- tokens --------------------------------------------------------------------------------------------
 
 
@@ -104,12 +137,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_cluster_that_asks_for_the_token_of_the_user_is_joined() -> None:
     with RayCluster(1, token=None) as cluster, rs.open_executor("ray", address=cluster.address) as executor:
         assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_cluster_that_asks_for_another_token_is_an_error_that_says_so() -> None:
     with RayCluster(1, token="9876543210" * 4) as cluster:
@@ -127,6 +162,7 @@ def by_client() -> Iterator[RayCluster]:
         yield cluster
 
 
+@pytest.mark.slow
 @needs_client
 def test_ray_client_gives_the_bytes_of_serial(by_client: RayCluster) -> None:
     with rs.open_executor("serial") as executor:
@@ -135,6 +171,7 @@ def test_ray_client_gives_the_bytes_of_serial(by_client: RayCluster) -> None:
         assert answers_of(executor) == expected
 
 
+@pytest.mark.slow
 @needs_client
 def test_connection_of_ray_client_that_is_cut_ends_in_an_error(
     by_client: RayCluster, matrix: rs.UserItemMatrix

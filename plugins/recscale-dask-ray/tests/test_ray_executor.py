@@ -17,7 +17,7 @@ import pytest
 import scipy.sparse
 
 import recscale_dask as rs
-from recscale_dask.errors import ExecutorUnavailable, OptionError
+from recscale_dask.errors import ExecutorUnavailable, IncompleteRun, OptionError
 from recscale_dask.execution.contract import Executor, Job
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
@@ -84,10 +84,30 @@ def test_fit_under_faults_has_the_bytes_of_serial(cluster: RayCluster, tmp_path:
     assert min(attempts(tmp_path)[block] for block in (0, 1)) > 3, "the faults were not met"
 
 
+@pytest.mark.parametrize("folds", [False, True], ids=["driver", "workers"])
+def test_fit_with_an_answer_that_comes_twice_ends_in_the_error(
+    cluster: RayCluster, tmp_path: Path, folds: bool
+) -> None:
+    inner = make_ray(address=cluster.address, folds=folds)
+    with FaultyExecutor(inner, (Fault(0, "twice", attempt=2),), tmp_path) as executor, pytest.raises(IncompleteRun):
+        rs.factorize(a_matrix(), rank=16, executor=executor)
+
+
 def test_sum_on_workers_has_the_bits_of_serial(ray: Executor) -> None:
     for n_blocks in (1, 2, 7, 33):
         expected = fold_blocks(SerialExecutor(), tasks.float32_partial, range(n_blocks))
         assert fold_blocks(ray, tasks.float32_partial, range(n_blocks)).tobytes() == expected.tobytes()
+
+
+def test_sum_of_large_partials_on_workers_that_map_files_has_the_bits_of_serial(cluster: RayCluster) -> None:
+    expected = fold_blocks(SerialExecutor(), two_mebibytes, range(9))
+    with make_ray(address=cluster.address, shared_files=True, folds=True) as executor:
+        assert executor.capabilities.shared_files
+        assert fold_blocks(executor, two_mebibytes, range(9)).tobytes() == expected.tobytes()
+
+
+def two_mebibytes(block: int) -> np.ndarray:
+    return np.random.default_rng(block).normal(size=(1 << 18))
 
 
 # -- giving up -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from recscale_dask.errors import BlockFailed, ExecutorUnavailable, TaskNotPortable, WorkerLost
+from recscale_dask.errors import BlockFailed, ExecutorUnavailable, OptionError, TaskNotPortable, WorkerLost
 from recscale_dask.execution.contract import Executor, Job
 from recscale_dask.execution.portable import add
 from recscale_dask.execution.run import fold_blocks, map_blocks
@@ -35,7 +35,9 @@ def make_spark(**options: object) -> Executor:
     # Imported late: without pyspark these tests skip, and those of `health` still run.
     from recscale_dask_spark.executor import SparkExecutor
 
-    return SparkExecutor(**{"master": "local[2]", **options})  # type: ignore[arg-type]
+    if "session" not in options:
+        options = {"master": "local[2]", **options}
+    return SparkExecutor(**options)  # type: ignore[arg-type]
 
 
 def scaled(x: float, basis: np.ndarray) -> np.ndarray:
@@ -81,6 +83,25 @@ class TestSparkContract(ExecutorContract):
     @pytest.fixture
     def make_executor(self) -> Callable[[], Executor]:
         return make_spark
+
+
+@needs_spark
+class TestSparkWithoutSharedFilesContract(ExecutorContract):
+    """As on clusters: broadcast variables, sums on the workers, and a session that is there already."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _session(cls) -> Iterator[None]:
+        with make_spark():
+            yield
+
+    @pytest.fixture
+    def make_executor(self) -> Callable[[], Executor]:
+        return lambda: make_spark(shared_files=False)
+
+    def test_it_is_as_on_clusters(self, executor: Executor) -> None:
+        assert executor.capabilities.folds
+        assert not executor.capabilities.shared_files
 
 
 @pytest.fixture(scope="class", params=[None, False], ids=["mapped files", "broadcast variables"])
@@ -185,7 +206,7 @@ class TestSparkSessions:
             context = SparkContext._active_spark_context
             session = SparkSession(context)
             for options in ({"session": session}, {}):  # given, or found
-                with make_spark(master="local[1]", **options) as executor:
+                with make_spark(**options) as executor:
                     assert executor.parallelism == 2
                     assert list(map_blocks(executor, sum_of, range(3))) == [0, 1, 2]
                 assert session.range(3).count() == 3
@@ -194,6 +215,14 @@ class TestSparkSessions:
             assert choice.name == "spark"
             assert context.master in choice.reason
             assert recscale_choose_executor(request(n_stored=10)) is None
+            for other in ({"master": "local[1]"}, {"app_name": "nightly"}, {"config": {"spark.executor.memory": "4g"}}):
+                with (
+                    pytest.raises(OptionError, match=r"has a Spark session with spark.* Stop that"),
+                    make_spark(**other),
+                ):
+                    pass
+            with make_spark(master=None, app_name=context.appName, config={"spark.ui.enabled": "false"}) as executor:
+                assert list(map_blocks(executor, sum_of, range(3))) == [0, 1, 2]  # as it is
             SparkSession._instantiatedSession = None
         assert recscale_choose_executor(request(n_stored=10**8)) is None
 
@@ -212,6 +241,13 @@ class TestSparkSessions:
         assert not [child for child in psutil.Process().children(recursive=True) if "java" in child.name()]
         assert {folder for folder in ours() - before if folder.owner() == Path.home().owner()} == set()
         assert (dict(os.environ), sys.path) == (environment, path)
+
+
+@needs_spark
+@pytest.mark.parametrize("option", [{"master": "local[2]"}, {"app_name": "nightly"}, {"config": {"spark.x": "1"}}])
+def test_session_and_settings_for_another_are_refused(option: dict[str, object]) -> None:
+    with pytest.raises(OptionError, match="leave them out with a session"):
+        make_spark(session=object(), **option)
 
 
 class TestSparkUnavailable:

@@ -4,14 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.sparse as sp
 
 import recscale_dask as rs
+from recscale_dask.errors import ExecutorUnavailable, VersionsDifferWarning
 from recscale_dask.execution.events import BlockDone, Event, RunStarted
 from recscale_dask_spark import health
 from recscale_dask_spark.standalone import LOOPBACK, StandaloneCluster
@@ -76,6 +81,66 @@ def test_fit_and_recommend_with_a_worker_killed_in_each_have_the_bytes_of_serial
         names
     )
     assert largest < 1.1 * max(expected.user_factors.nbytes, expected.item_factors.nbytes) + 100_000
+
+
+@contextmanager
+def callers_session(cluster: StandaloneCluster, **settings: str) -> Iterator[Any]:
+    """Yield a session of the caller's on the cluster."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(cluster.master).config(map={**LOOPBACK, **settings})
+    session = builder.config("spark.executor.memory", "512m").config("spark.log.level", "ERROR").getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def test_session_that_is_busy_is_told_and_its_jobs_go_on(
+    cluster: StandaloneCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recscale_dask_spark.executor._FIRST_JOB", 1.0)
+    with callers_session(cluster) as session, ThreadPoolExecutor(1) as pool:
+        context = session.sparkContext
+        cluster.wait_for("coresused", 2)
+        naps = context.parallelize(range(2), 2).map(lambda number: time.sleep(6) or number)
+        callers = pool.submit(naps.collect)
+        while not context.statusTracker().getActiveJobsIds():
+            time.sleep(0.05)
+        executor = rs.open_executor("spark", session=session)
+        with pytest.raises(ExecutorUnavailable, match=r"took a first job within 1 s.*are these free"), executor:
+            pass
+        assert callers.result() == [0, 1]
+
+
+def test_workers_of_another_python_are_told_with_what_to_do(cluster: StandaloneCluster) -> None:
+    with callers_session(cluster) as session:
+        session.sparkContext.pythonVer = "3.9"  # what the driver says that it is
+        executor = rs.open_executor("spark", session=session)
+        with (
+            pytest.raises(ExecutorUnavailable, match=r"PYTHON_VERSION_MISMATCH.*Install Python 3.*PYSPARK_PYTHON"),
+            executor,
+        ):
+            pass
+
+
+@pytest.mark.parametrize(("package", "version"), [("recscale-dask", "0.0.1"), ("scipy", "1.0.0")])
+def test_workers_of_other_versions_are_told_before_work(
+    cluster: StandaloneCluster, tmp_path: Path, package: str, version: str
+) -> None:
+    told = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    config = {**LOOPBACK, "spark.executor.memory": "512m", "spark.executorEnv.PYTHONPATH": path}
+    executor = rs.open_executor("spark", master=cluster.master, config=config)
+    if package == "scipy":
+        with pytest.warns(VersionsDifferWarning, match=r"scipy 1\.0\.0 at \S+ and .* last bits"), executor:
+            pass
+    else:
+        expected = r"Spark worker at \S+ has 0\.0\.1 recscale-dask.*Install recscale-dask"
+        with pytest.raises(ExecutorUnavailable, match=expected), executor:
+            pass
 
 
 def stages() -> tuple[set[str], int]:

@@ -11,12 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+    TaskUnschedulableError,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Outcome
 from recscale_dask.execution.deposit import deposited
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.versions import Versions, versions
 from recscale_dask_ray import recall, worker
 from recscale_dask_ray.shipment import Shipment
 
@@ -49,30 +58,46 @@ class Driver:
         # Ray's own retries would run again what the core counts.
         options = {"num_cpus": 1, "max_retries": 0}
         self._run, self._combine = ray.remote(**options)(worker.run), ray.remote(**options)(worker.combine)
-        self._versions = ray.remote(**options)(worker.versions)
+        self._versions = ray.remote(**options)(versions)
         self._shared_files = shared_files
         self._values: dict[str, Any] = {}
         self._runs: dict[str, _Run] = {}
         self._name = uuid.uuid4().hex
         undo.callback(recall.forget, self._name)
 
-    def check(self) -> None:
-        """Look whether a worker starts and has the versions that we have."""
-        ours = worker.versions()
+    def check(self) -> dict[str, Versions]:
+        """Look whether a worker starts, and return the versions that each node's workers have."""
         try:
-            theirs = ray.get(self._versions.remote(), timeout=_FIRST_TASK)
+            found = ray.get(self._versions.remote(), timeout=_FIRST_TASK)
         except GetTimeoutError as error:
             raise ExecutorUnavailable(
                 f"no worker of Ray took a first task within {_FIRST_TASK:g} s. Are there free CPUs? See `ray status`."
             ) from error
         except RayError as error:
-            raise ExecutorUnavailable(
-                f"a worker of Ray cannot run recscale_dask: {_text(error)}. Install recscale-dask-ray on every node."
-            ) from error
-        if theirs != ours:
-            raise ExecutorUnavailable(
-                f"a worker of Ray has recscale_dask {theirs}; here it is {ours}. Install the same on every node."
-            )
+            raise _cannot_run("a worker of Ray", error) from error
+        ids = {
+            f"{node['NodeManagerAddress']}, node {node['NodeID'][:8]},": node["NodeID"]
+            for node in ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU")
+        }
+        if len(ids) == 1:
+            return dict.fromkeys(ids, found)
+        refs = {self._ask(node): name for name, node in ids.items()}
+        answered, _ = ray.wait(list(refs), num_returns=len(refs), timeout=_FIRST_TASK)
+        told = {}
+        for ref in answered:
+            try:
+                told[refs[ref]] = ray.get(ref)
+            except (NodeDiedError, TaskUnschedulableError):
+                continue  # it left
+            except RayError as error:
+                raise _cannot_run(f"the Ray worker at {refs[ref]}", error) from error
+        return told
+
+    def _ask(self, node: str) -> Any:
+        """Ask a node for versions; it takes no CPU, so that one that is busy answers too."""
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        return self._versions.options(num_cpus=0, scheduling_strategy=there).remote()
 
     def cpus(self) -> int:
         """Return the CPUs of all nodes, as Ray counts them; at least 1."""
@@ -135,16 +160,24 @@ class Driver:
         """Return the outcome of a task that ended, a large value in the blank."""
         index = shipment.index
         try:
-            outcome: Outcome = ray.get(ref)
-            return outcome if self._shared_files else deposited(outcome, shipment.blank)
+            return deposited(ray.get(ref), shipment.blank)  # which leaves what the worker deposited as it is
         except RayTaskError as error:  # not of our task, which answers with an outcome: of Ray around it
             return Outcome(index, error=_text(error.cause), traceback=str(error), portable=False)
         except RayError as error:
+            if isinstance(error, RaySystemError) and error.traceback_str:  # so Ray says that the result does not load
+                reason = f"{type(error.client_exc).__name__}: {error.client_exc}"
+                return Outcome(index, error=reason, traceback=error.traceback_str, portable=False)
             return Outcome(index, error=f"a Ray worker died, or an object was lost ({_text(error)})", lost=True)
         except ConnectionError:
             raise
         except Exception as error:  # the result does not load here
             return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+
+
+def _cannot_run(who: str, error: BaseException) -> ExecutorUnavailable:
+    return ExecutorUnavailable(
+        f"{who} cannot run recscale_dask: {_text(error)}. Install recscale-dask-ray on every node."
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from recscale_dask.execution.memory import usable_memory
 from recscale_dask.execution.packing import pack
 from recscale_dask.execution.portable import dump_bytes, task_name
 from recscale_dask.execution.shared_file import FileRecipe
+from recscale_dask.execution.versions import compare, versions
 from recscale_dask.types import Combine, Task
 from recscale_dask_ray.companion import Companion
 from recscale_dask_ray.session import Place, TokenAsked, tries
@@ -132,11 +133,12 @@ class RayExecutor(Executor):
         companion = Companion(place, shared_files)
         self._undo.callback(companion.end)
         try:
-            companion.ask("check")
+            told = companion.ask("check")
         except TokenAsked:
             if not others:
                 raise
             return self._connected(others, shared_files)
+        compare("Ray worker", versions(), told)
         return companion
 
     def _place(self) -> Place:
@@ -198,7 +200,7 @@ class RayExecutor(Executor):
     def fold(self, task: Task, combine: Combine, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Outcome:
         """Add up on the workers, neighbours in pairs level by level, and fetch the root alone."""
         with self._call(task, constants) as call:
-            for outcome in call.submit(jobs):
+            for outcome in call.submit(jobs, blanks=False):  # partial sums are for workers, which take no receipts
                 return outcome
             call.add_up(combine)
             while not (outcomes := call.wait()):
@@ -247,8 +249,8 @@ class _Call:
         """How many jobs are under way."""
         return len(self._running)
 
-    def submit(self, jobs: Iterable[Job]) -> list[Outcome]:
-        """Send jobs, and return the outcomes of those that cannot be sent."""
+    def submit(self, jobs: Iterable[Job], *, blanks: bool = True) -> list[Outcome]:
+        """Send jobs, with files for large results, and return the outcomes of those that cannot be sent."""
         refused, shipments = [], []
         for job in jobs:
             try:
@@ -258,7 +260,7 @@ class _Call:
             except Exception as error:
                 refused.append(Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False))
                 continue
-            blank = self._running[job.index] = self._exchange.blank()
+            blank = self._running[job.index] = self._exchange.blank() if blanks else None
             shipments.append(Shipment(job.index, data, tuple(each.key for each in handles), blank))
         if shipments:
             self._ask("submit", shipments)
@@ -266,7 +268,6 @@ class _Call:
 
     def add_up(self, combine: Combine) -> None:
         """Have the results of all jobs added up: one outcome will come, of index 0."""
-        self._give_back()
         self._running = {0: self._exchange.blank()}
         self._ask("add_up", dump_bytes(combine), self._running[0])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import threading
 from collections.abc import Iterator
@@ -20,11 +19,6 @@ from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask_ray.recall import is_given_up
 
 _LOOK = 0.5  # seconds between two looks whether the run was given up
-
-
-def versions() -> str:
-    """Return the version of recscale_dask here."""
-    return importlib.metadata.version("recscale-dask")
 
 
 def run(

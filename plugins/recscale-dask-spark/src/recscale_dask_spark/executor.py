@@ -20,16 +20,18 @@ from typing import Any
 
 from pyspark import RDD, SparkContext
 
-from recscale_dask.errors import ExecutorUnavailable
+from recscale_dask.errors import ExecutorUnavailable, OptionError
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.portable import dump_bytes, task_name
+from recscale_dask.execution.versions import compare, versions
 from recscale_dask.types import Combine, Task
 from recscale_dask_spark.context import is_local, start_context
 from recscale_dask_spark.jobs import Batch, Call, SparkBroadcast, gone, unportable
+from recscale_dask_spark.workers import FirstJobs
 
 _POLL = 1.0  # seconds between two looks at how many cores there are
-_FIRST_JOB = 60.0  # seconds for a cluster to do a first, empty job: it may have to start executors
+_FIRST_JOB = 60.0  # seconds for a cluster to do first jobs: it may have to start executors
 
 
 class SparkExecutor(Executor):
@@ -43,16 +45,16 @@ class SparkExecutor(Executor):
     master : str, optional
         Where to run, such as ``"local[4]"`` or ``"spark://10.0.0.1:7077"``; by default what
         ``spark-submit`` was told, and else all cores of this machine. If this process has a Spark session
-        already, that one is used and left open.
+        already, that one is used and left open; one with another master is an `OptionError`.
     session : SparkSession, optional
         The caller's; it is not stopped.
     shared_files : bool, optional
         Whether every worker sees the temporary files of this machine: constants are then mapped from
         one copy instead of sent. By default for local masters only.
-    app_name : str
-        How Spark's pages call it.
+    app_name : str, optional
+        How Spark's pages call a session of our own; by default recscale_dask.
     config : mapping, optional
-        More Spark settings for a session of our own.
+        More Spark settings for a session of our own; one there is has to have them already.
     """
 
     name = "spark"
@@ -64,9 +66,11 @@ class SparkExecutor(Executor):
         *,
         session: Any = None,
         shared_files: bool | None = None,
-        app_name: str = "recscale_dask",
+        app_name: str | None = None,
         config: Mapping[str, str] | None = None,
     ) -> None:
+        if session is not None and (master is not None or app_name is not None or config):
+            raise OptionError("master, app_name and config are for a session of our own; leave them out with a session")
         self._master = master
         self._session = session
         self._shared_files = shared_files
@@ -112,21 +116,36 @@ class SparkExecutor(Executor):
             return context
         context = SparkContext._active_spark_context
         if context is not None and context._jsc is not None:
+            self._check_settings(context)
             return context
         folder = Path(tempfile.mkdtemp(prefix="recscale-spark-"))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        return start_context(self._master, self._app_name, self._config, folder, self._undo)
+        return start_context(self._master, self._app_name or "recscale_dask", self._config, folder, self._undo)
+
+    def _check_settings(self, context: SparkContext) -> None:
+        """Raise an error if the session there is has not what was asked for: it cannot be changed any more."""
+        wanted = {"spark.master": self._master, "spark.app.name": self._app_name, **self._config}
+        found = context.getConf()
+        for name, value in wanted.items():
+            if value is not None and found.get(name) != str(value):
+                raise OptionError(
+                    f"this process has a Spark session with {name} {found.get(name)!r}; expected {str(value)!r}. "
+                    "Stop that session, or leave out master, app_name and config to use it."
+                )
 
     def _wait_for_workers(self, context: SparkContext) -> None:
+        """Wait for workers, and compare their versions with ours."""
         assert self._pool is not None
+        jobs = FirstJobs(context)
         try:
-            self._pool.submit(context.parallelize([0], 1).count).result(_FIRST_JOB)
+            told = self._pool.submit(jobs.run).result(_FIRST_JOB)
         except TimeoutError as error:
-            context.cancelAllJobs()
+            jobs.cancel()  # not those of the caller, whose session it may be
             raise ExecutorUnavailable(
-                f"no worker of {context.master!r} took a first job within {_FIRST_JOB:g} s. Look at its page: "
-                "are there workers, and have they the cores and memory that the session asks for?"
+                f"no worker of {context.master!r} took a first job within {_FIRST_JOB:g} s. Look at its page: are "
+                "there workers, have they the cores and memory that the session asks for, and are these free?"
             ) from error
+        compare("Spark worker", versions(), told)
 
     def stop(self) -> None:
         """Free what is on the workers, and stop Spark if `start` started it."""

@@ -131,11 +131,13 @@ class Call:
             return []
         blanks = [None if self._exchange is None else self._exchange.blank() for _ in batch.jobs]
         try:
-            outcomes = [cloudpickle.loads(data) for _, data in self._served(batch, blanks).collect()]
+            told = self._served(batch, blanks).collect()
         except (Py4JNetworkError, OSError) as error:
             raise gone(error) from error
         except Exception as error:
             outcomes = [_failed(job.index, error) for job in batch.jobs]
+        else:
+            outcomes = [_arrived(batch.jobs[place].index, data) for place, data in told]
         return [collected(outcome, blank, self._exchange) for outcome, blank in zip(outcomes, blanks, strict=True)]
 
     def fold(self, batch: Batch, work: bytes) -> Outcome:
@@ -159,8 +161,7 @@ class Call:
                 grouped = sums.map(partial(_with_group, fan=fan)).groupByKey(n_left)
                 sums = grouped.map(partial(_combined, work=work))
             [(_, data)] = sums.collect()
-            outcome: Outcome = cloudpickle.loads(data)
-            return outcome
+            return _arrived(0, data)
         except (Py4JNetworkError, OSError) as error:
             raise gone(error) from error
         except Exception as error:
@@ -173,18 +174,24 @@ class Call:
         return self._numbered(len(batch.jobs)).mapPartitions(serve)
 
 
+def reason_of(error: Exception) -> str:
+    """Return what was raised in Spark, out of pages of it."""
+    text = str(error)
+    raised = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception): .*)$", text, re.MULTILINE)
+    return raised[-1] if raised else text[:300]
+
+
 def _failed(index: int, error: Exception) -> Outcome:
     """Return the outcome of a Spark job that failed; errors of tasks do not come this way."""
     text = str(error)
-    raised = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception): .*)$", text, re.MULTILINE)
     if "spark.driver.maxResultSize" in text:
         reason = "its results, with those of other blocks, exceed spark.driver.maxResultSize; raise that"
         return Outcome(index, error=reason, traceback=text, portable=False)
     if "PythonException" in text and "exited unexpectedly" not in text:
         # The worker's Python is there but cannot load our function: another version, or no recscale_dask.
-        reason = f"a Spark worker cannot run it ({raised[-1] if raised else text[:300]})"
+        reason = f"a Spark worker cannot run it ({reason_of(error)})"
         return Outcome(index, error=reason, traceback=text, portable=False)
-    return Outcome(index, error=raised[-1] if raised else text[:300], traceback=text, lost=True)
+    return Outcome(index, error=reason_of(error), traceback=text, lost=True)
 
 
 def gone(error: Exception) -> ExecutorUnavailable:
@@ -195,8 +202,17 @@ def gone(error: Exception) -> ExecutorUnavailable:
 
 
 def unportable(index: int, error: Exception) -> Outcome:
-    """Return the outcome of a job that cannot be sent."""
+    """Return the outcome of a job that cannot be sent, or whose result does not load."""
     return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+
+
+def _arrived(index: int, data: bytes) -> Outcome:
+    """Return a pickled outcome; one that says so if it does not load."""
+    try:
+        outcome: Outcome = cloudpickle.loads(data)
+    except Exception as error:
+        return unportable(index, error)
+    return outcome
 
 
 # -- on the workers ----------------------------------------------------------------------------------------
@@ -238,7 +254,7 @@ def _with_group(sum_: tuple[int, bytes], fan: int) -> tuple[int, tuple[int, byte
 def _combined(group: tuple[int, Iterable[tuple[int, bytes]]], work: bytes) -> tuple[int, bytes]:
     """Combine the outcomes of a group in the order of their places; the first error is that of the whole."""
     place, members = group
-    outcomes = [cloudpickle.loads(data) for _, data in sorted(members, key=lambda member: member[0])]
+    outcomes = [_arrived(*member) for member in sorted(members, key=lambda member: member[0])]
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if failed:
         return place, dump_bytes(failed[0])
