@@ -23,12 +23,16 @@ def failures_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, int
         # The import mode in which workers can import the module by its name.
         command = [sys.executable, "-m", "pytest", "-q", "--import-mode=prepend", f"--junitxml={report}"]
         command += ["-p", "no:cacheprovider", "-c", str(PROJECT), str(path)]
+        command += ["-o", "faulthandler_timeout=60"]
         environment = {**os.environ, "TMPDIR": str(folder)}
-        run = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
-        assert report.exists(), run.stdout + run.stderr
+        told = folder / "told.txt"
+        # To a file: a process that one of them leaves behind would hold a pipe open.
+        with told.open("w") as file:
+            subprocess.run(command, stdout=file, stderr=file, cwd=folder, env=environment, check=False)
+        assert report.exists(), told.read_text()
         failures: dict[str, set[str]] = defaultdict(set)
         cases = list(ElementTree.parse(report).iter("testcase"))
-        assert len(cases) > at_least, run.stdout
+        assert len(cases) > at_least, told.read_text()
         for case in cases:
             if case.find("failure") is not None or case.find("error") is not None:
                 name = case.attrib["name"].partition("[")[0]
