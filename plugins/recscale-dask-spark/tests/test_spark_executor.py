@@ -86,6 +86,7 @@ class TestSparkContract(ExecutorContract):
 
 
 @needs_spark
+@pytest.mark.slow
 class TestSparkWithoutSharedFilesContract(ExecutorContract):
     """As on clusters: broadcast variables, sums on the workers, and a session that is there already."""
 
