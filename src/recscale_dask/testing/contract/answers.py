@@ -70,7 +70,8 @@ class AnswersContract(ExecutorFixtures):
                 f"block {block} returned arrays {expected}; {told} came back. A result has to travel with its dtype "
                 "and shape, as pickle keeps them"
             )
-            assert [array.tobytes() for array in got] == [array.tobytes() for array in wanted], (
+            # As one truth: on CI, pytest compares long bytes letter by letter to explain them, which takes for ever.
+            assert all(ours.tobytes() == theirs.tobytes() for ours, theirs in zip(got, wanted, strict=True)), (
                 f"the arrays that block {block} returned came back with other bytes. A result has to travel as it is "
                 "(not as text, nor in another precision), and its memory must not be used for the next one: the core "
                 "keeps results"
@@ -94,8 +95,7 @@ class AnswersContract(ExecutorFixtures):
         planted, matrix, expected = _planted()
         assert len(matrix.sources) >= 4, "the test needs several blocks"
         model = _recscale().factorize(matrix, rank=3, executor=executor, seed=0)
-        assert model.user_factors.tobytes() == expected.user_factors.tobytes()
-        assert model.item_factors.tobytes() == expected.item_factors.tobytes()
+        assert model.factors_sha256() == expected.factors_sha256(), "the factors have other bits than those of serial"
         np.testing.assert_allclose(model.singular_values, planted.singular_values[:3], rtol=1e-5)
 
 
