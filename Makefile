@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint types imports ci bench clean
+.PHONY: demo test test-all lint types imports ci clean
 
 demo: $(VENV)/.core
 	$(BIN)/recscale demo

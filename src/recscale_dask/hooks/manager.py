@@ -75,7 +75,13 @@ class PluginManager:
 
     @contextlib.contextmanager
     def _off_stdout(self, plugin: str, package: str, when: str) -> Iterator[None]:
-        """Keep what a plugin prints off stdout, where it would be in the midst of answers, and remember that it did."""
+        """Keep what a plugin prints off stdout, where it would be in the midst of answers, and remember that it did.
+
+        Not for our own, which print nothing.
+        """
+        if package == OWN:
+            yield
+            return
         with self._printing:  # as redirections of several threads undo each other's
             printed = Printed()
             try:
@@ -225,8 +231,6 @@ class PluginManager:
 
     def unavailable(self, offer: Offer) -> str:
         """Return why an offer cannot be used on this machine, or ``""``; imports no engine."""
-        if offer.package == OWN:
-            return offer.unavailable()
         with self._off_stdout(offer.spec.name, offer.package, f"in its check {offer.spec.check}"):
             return offer.unavailable()
 
@@ -249,13 +253,8 @@ class PluginManager:
         for each in reversed(self._pluggy.hook.recscale_choose_executor.get_hookimpls()):
             plugin = each.plugin_name
             package = self._packages.get(plugin, "")
-            ours = each.plugin is builtin
             try:
-                with (
-                    contextlib.nullcontext()
-                    if ours
-                    else self._off_stdout(plugin, package, "in recscale_choose_executor")
-                ):
+                with self._off_stdout(plugin, package, "in recscale_choose_executor"):
                     answer = _with_known_arguments(each)(request=request)
             except (Exception, SystemExit) as error:
                 self._tell_chooser(plugin, f"{type(error).__name__}: {error}")
