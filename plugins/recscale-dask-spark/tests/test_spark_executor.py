@@ -227,6 +227,20 @@ class TestSparkSessions:
             SparkSession._instantiatedSession = None
         assert recscale_choose_executor(request(n_stored=10**8)) is None
 
+    def test_workers_have_the_environment_of_now_in_a_java_of_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from pyspark import SparkContext
+
+        from recscale_dask_spark.context import end_gateway
+
+        SparkContext(master="local[1]").stop()
+        try:
+            monkeypatch.setenv("GIVEN_LATE", "here")
+            with make_spark(config={"spark.executorEnv.GIVEN": "too"}) as executor:
+                names = ["GIVEN_LATE", "GIVEN", "PYTHONHASHSEED"]
+                assert list(map_blocks(executor, os.getenv, names)) == ["here", "too", "0"]
+        finally:
+            end_gateway()
+
     def test_nothing_is_left_and_nothing_global_changed(self, tmp_path: Path) -> None:
         environment, path = dict(os.environ), list(sys.path)
         handler = signal.getsignal(signal.SIGINT)
@@ -235,11 +249,14 @@ class TestSparkSessions:
         def ours() -> set[Path]:
             return {each for folder in folders if Path(folder).is_dir() for each in Path(folder).glob("*spark*")}
 
-        before = ours()
+        def java() -> set[int]:
+            return {child.pid for child in psutil.Process().children(recursive=True) if "java" in child.name()}
+
+        before, running = ours(), java()
         with make_spark(shared_files=False) as executor:
             list(map_blocks(executor, scaled, range(3), {"basis": BASIS}))
             assert signal.getsignal(signal.SIGINT) is handler
-        assert not [child for child in psutil.Process().children(recursive=True) if "java" in child.name()]
+        assert java() == running
         assert {folder for folder in ours() - before if folder.owner() == Path.home().owner()} == set()
         assert (dict(os.environ), sys.path) == (environment, path)
 

@@ -19,6 +19,7 @@ import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, VersionsDifferWarning
 from recscale_dask.execution.events import BlockDone, Event, RunStarted
 from recscale_dask_spark import health
+from recscale_dask_spark.context import end_gateway
 from recscale_dask_spark.standalone import LOOPBACK, StandaloneCluster
 
 MISSING = health.check()
@@ -94,6 +95,7 @@ def callers_session(cluster: StandaloneCluster, **settings: str) -> Iterator[Any
         yield session
     finally:
         session.stop()
+        end_gateway()
 
 
 def test_session_that_is_busy_is_told_and_its_jobs_go_on(

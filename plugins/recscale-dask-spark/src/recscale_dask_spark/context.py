@@ -63,13 +63,16 @@ def start_context(
             for key, value in settings.items():
                 conf.set(key, value)
             if SparkContext._gateway is None:
-                undo.callback(_end_gateway)
+                undo.callback(end_gateway)
                 # Java says a dozen lines at every start; they are kept for the case that it fails.
                 with open(log, "wb") as file:
                     gateway = launch_gateway(conf, {"stdout": file, "stderr": file})
                 context = SparkContext(conf=conf, gateway=gateway)
             else:
                 context = SparkContext(conf=conf)
+                if is_local(master):
+                    # Workers inherit the environment of Java, which is of when the caller started it.
+                    context.environment = {**os.environ, **context.environment}
     except Exception as error:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         said = next((line for line in lines if "Exception" in line), "nothing about it")
@@ -178,8 +181,8 @@ def _stop(context: SparkContext) -> None:
     context.stop()  # finishes what the first could not if Java is dead
 
 
-def _end_gateway() -> None:
-    """End the Java process that `start_context` started."""
+def end_gateway() -> None:
+    """End the Java process of this one, unless ``spark-submit`` started it."""
     gateway: Any = SparkContext._gateway
     if gateway is None:
         return
