@@ -69,6 +69,15 @@ def test_folder_is_there_until_it_is_closed(place):
     folder.close()
 
 
+def test_folder_that_is_closed_twice_does_not_let_go_of_the_next():
+    first = TemporaryFolder()
+    first.close()
+    with TemporaryFolder() as second:  # its lock has the number that the first one's had
+        first.close()
+        with TemporaryFolder():
+            assert second.path.exists()
+
+
 def test_folder_of_a_killed_process_is_deleted_by_the_next_and_that_of_a_living_one_kept(tmp_path):
     with holder(tmp_path) as (process, path, _):
         with TemporaryFolder():
@@ -122,13 +131,13 @@ def test_what_others_have_made_stays(place, monkeypatch):
         assert folder.path.exists()
 
 
-def test_folder_that_is_deleted_before_it_is_locked_is_made_again(monkeypatch):
+def test_folder_that_is_deleted_before_it_is_locked_is_made_again(place, monkeypatch):
     opened = temporary._opened
     gone = []
 
     def deleted(path):
         lock = opened(path)
-        if not gone:
+        if not gone and path.parent == place:  # and not in shared memory, where others are at work
             gone.append(path)
             path.rmdir()
         return lock

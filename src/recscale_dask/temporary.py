@@ -49,12 +49,13 @@ class TemporaryFolder:
         for place in common if parent in common else (parent,):
             _delete_left_behind(place, prefix)
         self._process = os.getpid()
-        self.path, self._lock = _made(parent, prefix)
-        _locks.add(self._lock)
+        self.path, lock = _made(parent, prefix)
+        self._lock: int | None = lock
+        _locks.add(lock)
 
     def close(self) -> None:
         """Delete the folder with all that is in it; in a process that was forked, which has none, nothing."""
-        if self._process == os.getpid():
+        if self._process == os.getpid() and self._lock is not None:
             shutil.rmtree(self.path, ignore_errors=True)
             self._let_go()
 
@@ -67,9 +68,10 @@ class TemporaryFolder:
         self.close()
 
     def _let_go(self) -> None:
-        if self._lock in _locks:
-            _locks.remove(self._lock)
-            os.close(self._lock)
+        lock, self._lock = self._lock, None  # its number may be that of another file soon
+        if lock is not None and lock in _locks:
+            _locks.remove(lock)
+            os.close(lock)
 
 
 def _made(parent: Path, prefix: str) -> tuple[Path, int]:
