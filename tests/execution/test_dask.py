@@ -6,19 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 
 from recscale_dask.errors import ExecutorUnavailable, OptionError, TaskNotPortable
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.dask import DaskBroadcast, DaskExecutor
+from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
+from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.execution.signs import Signs
 from recscale_dask.testing import ExecutorContract, tasks
 
@@ -49,6 +52,10 @@ def rows_of_mapped_file(x: float, basis: np.ndarray) -> bool:
     while isinstance(getattr(basis, "base", None), np.ndarray):
         basis = basis.base
     return isinstance(basis.base, memoryview)
+
+
+def filled(x: float, size: int) -> np.ndarray:
+    return np.full(size, x, np.float32)
 
 
 def pid_and_pause(x: float) -> int:
@@ -141,6 +148,45 @@ def test_workers_that_do_not_see_our_files_get_constants_sent(
     with DaskExecutor(scheduler) as executor:
         assert not executor.capabilities.shared_files
         assert list(map_blocks(executor, rows_of_mapped_file, range(3), {"basis": BASIS})) == [False] * 3
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_results_in_shared_files_are_not_asked_of_workers(
+    scheduler: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(Future, "result", never)
+    with DaskExecutor(scheduler, shared_files=True) as executor:
+        for number, result in enumerate(map_blocks(executor, filled, range(20), {"size": size})):
+            np.testing.assert_array_equal(result, np.full(size, number, np.float32))
+
+
+def test_small_results_that_are_kept_hold_on_to_no_files(scheduler: str) -> None:
+    with DaskExecutor(scheduler, shared_files=True) as executor:
+        before = len(os.listdir("/proc/self/fd"))
+        results = list(map_blocks(executor, filled, range(100), {"size": 10}))
+        assert len(os.listdir("/proc/self/fd")) < before + 30
+    assert [float(result[0]) for result in results] == list(range(100))
+
+
+@pytest.mark.parametrize("run", [map_blocks, fold_blocks])
+def test_results_for_which_there_is_no_room_in_files_are_asked_of_workers(
+    scheduler: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank = Exchange.blank
+
+    def of_another_version(exchange: Exchange) -> FileRecipe | None:
+        found = blank(exchange)
+        return found and replace(found, version=found.version + 7)
+
+    expected = list(run(SerialExecutor(), filled, range(20), {"size": 1000}))
+    for way in (of_another_version, lambda exchange: None):
+        monkeypatch.setattr(Exchange, "blank", way)
+        with DaskExecutor(scheduler, shared_files=True) as executor:
+            for one, other in zip(run(executor, filled, range(20), {"size": 1000}), expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_both_workers_over_tcp_take_part(scheduler: str) -> None:

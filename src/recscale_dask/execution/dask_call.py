@@ -6,11 +6,14 @@ small.
 
 from __future__ import annotations
 
+import pickle
 import threading
 import uuid
 import weakref
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -19,7 +22,7 @@ from distributed import CancelledError, Future, KilledWorker
 from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Broadcast, Job, Outcome
 from recscale_dask.execution.dask_link import DaskBroadcast, Link
-from recscale_dask.execution.deposit import collected, deposited
+from recscale_dask.execution.deposit import BIG
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import run_job, task_name
@@ -94,8 +97,18 @@ class Call:
         return future
 
     def answer(self, future: Future, index: int) -> Outcome:
-        """Return the outcome of a future that ended."""
-        return collected(_outcome(future, index), self._blanks.pop(future.key, None), self._exchange)
+        """Return the outcome of a future that ended; one that is in its blank is not asked for."""
+        blank = self._blanks.pop(future.key, None)
+        if blank is None or self._exchange is None:
+            return _outcome(future, index)
+        give_back = partial(self._exchange.give_back, blank.path)
+        if future.status == "finished":
+            with suppress(OSError):  # the disk was full, or two workers ran the job at once
+                return _opened(_Left(blank.written).seal(give_back), index)
+        try:
+            return _outcome(future, index)
+        finally:
+            give_back()
 
     def release(self) -> None:
         """Give up what is still to come: Dask drops tasks whose result nobody wants."""
@@ -107,11 +120,11 @@ class Call:
 
 
 def _outcome(future: Future, index: int) -> Outcome:
-    """Return the outcome of a future that ended, with what its worker deposited still in its file."""
+    """Return the outcome of a future that ended, from the worker that has it."""
     reason: object = future.status
     if future.status == "finished":
         try:
-            return _unsealed(future.result(timeout=_RESULT_TIMEOUT), index)
+            return _opened(future.result(timeout=_RESULT_TIMEOUT), index)
         except (OSError, CancelledError, KilledWorker) as error:
             reason = error
     elif future.status == "error":
@@ -134,46 +147,73 @@ def unportable(index: int, error: Exception) -> Outcome:
     return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
 
 
-def _unsealed(outcome: Outcome, index: int) -> Outcome:
-    """Return the outcome with its value out of the seal, or one that says that it does not load here."""
-    if not isinstance(outcome.value, Sealed):
-        return outcome
+# -- outcomes on their way ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Says that an outcome is in a file, sealed; a small one as bytes, so that nothing holds on to the file."""
+
+    file: FileRecipe
+
+    def seal(self, done: Callable[[], object] | None = None) -> Sealed:
+        found = self.file.load(done)
+        sealed: Sealed = pickle.loads(found) if isinstance(found, bytes) else found
+        return sealed
+
+
+def _sealed(outcome: Outcome, blank: FileRecipe | None) -> Sealed | _Left:
+    """Return an outcome as it travels; in the blank if there is one, from which the driver takes it at once.
+
+    Dask would ask for ever for what does not load where it is wanted.
+    """
     try:
-        return replace(outcome, value=outcome.value.open())
+        sealed = Sealed.of(outcome)
+    except Exception as error:
+        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
+        sealed = Sealed.of(Outcome(outcome.index, error=reason, portable=False))
+    if blank is not None:
+        with suppress(OSError):  # a full disk: it goes the other way
+            file = blank.write(sealed if sealed.nbytes >= BIG else pickle.dumps(sealed, protocol=5))
+            if file is not None:
+                return _Left(file)
+    return sealed
+
+
+def _opened(travelled: Sealed | _Left, index: int) -> Outcome:
+    """Return the outcome, or one that says that it does not load here."""
+    try:
+        sealed = travelled.seal() if isinstance(travelled, _Left) else travelled
+    except FileNotFoundError as error:
+        return Outcome(index, error=f"a result was lost ({error})", lost=True)
+    try:
+        outcome: Outcome = sealed.open()
     except Exception as error:
         return unportable(index, error)
+    return outcome
 
 
 # -- on the workers ------------------------------------------------------------------------------------
 
 
-def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Outcome:
+def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Sealed | _Left:
     """Run one job; `held` are the values of the constants, then of the broadcasts in the job."""
     try:
         task, constants = unpack(work, held[:n_constants])
         loaded = unpack(job, held[n_constants:])
     except Exception as error:
-        return unportable(index, error)
-    return _checked(run_job(task, loaded, constants), blank)
+        return _sealed(unportable(index, error), blank)
+    return _sealed(run_job(task, loaded, constants), blank)
 
 
-def _checked(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
-    """Return the outcome as it travels, or one that says that its value cannot be pickled."""
-    try:
-        left = deposited(outcome, blank)
-        # Dask would ask for ever for what does not load where it is wanted.
-        return left if left.value is None else replace(left, value=Sealed.of(left.value))
-    except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        return Outcome(outcome.index, error=reason, portable=False)
-
-
-def combine_outcomes(blank: FileRecipe | None, work: bytes, left: Outcome, right: Outcome) -> Outcome:
+def combine_outcomes(
+    blank: FileRecipe | None, work: bytes, left: Sealed | _Left, right: Sealed | _Left
+) -> Sealed | _Left:
     """Combine two outcomes; the first error is that of the whole."""
-    left, right = (collected(_unsealed(each, each.index)) for each in (left, right))
-    for outcome in (left, right):
+    outcomes = [_opened(each, 0) for each in (left, right)]
+    for outcome in outcomes:
         if outcome.error is not None:
-            return outcome
+            return _sealed(outcome, blank)
     combine = unpack(work, ())
-    total = run_job(lambda pair: combine(*pair), Job(left.index, (left.value, right.value)), {})
-    return replace(_checked(total, blank), seconds=total.seconds + left.seconds + right.seconds)
+    total = run_job(lambda pair: combine(*pair), Job(0, tuple(each.value for each in outcomes)), {})
+    return _sealed(replace(total, seconds=total.seconds + sum(each.seconds for each in outcomes)), blank)

@@ -11,7 +11,8 @@ from recscale_dask.execution.contract import Outcome
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.shared_file import FileRecipe
 
-_BIG = 1 << 20  # bytes from which on a file costs less than the way through an engine
+BIG = 1 << 20
+"""Bytes from which on a mapped file costs less than the way through an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def deposited(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
         return outcome
     sizes: list[int] = []
     cloudpickle.dumps(outcome.value, protocol=5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
-    if sum(sizes) < _BIG:
+    if sum(sizes) < BIG:
         return outcome
     try:
         file = blank.write(outcome.value)

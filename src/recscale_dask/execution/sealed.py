@@ -32,6 +32,11 @@ class Sealed:
         buffers: list[pickle.PickleBuffer] = []
         return cls(cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append), buffers)
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the buffers have."""
+        return sum(memoryview(each).nbytes for each in self._buffers)
+
     def open(self) -> Any:
         """Return the value, which may raise anything; its arrays are views of the buffers."""
         return pickle.loads(self._head, buffers=self._buffers)

@@ -55,6 +55,11 @@ class FileRecipe:
         """
         return _mapped(self.path).read(self.version, done)
 
+    @property
+    def written(self) -> FileRecipe:
+        """The recipe of what is there once somebody has written into this blank."""
+        return FileRecipe(self.path, self.version + 1)
+
     def write(self, value: Any) -> FileRecipe | None:
         """Write a value, and return the recipe that loads it; None if another process was faster.
 
@@ -63,8 +68,7 @@ class FileRecipe:
         OSError
             If the file was deleted, or does not hold the value.
         """
-        version = _mapped(self.path).write(value, self.version)
-        return None if version is None else FileRecipe(self.path, version)
+        return None if _mapped(self.path).write(value, self.version) is None else self.written
 
 
 def renew(path: Path, value: Any = None) -> FileRecipe | None:
