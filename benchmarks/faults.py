@@ -376,8 +376,6 @@ def _text(name: str, fault: str, found: dict[str, Any], notes: list[str]) -> str
 def _write_page(path: Path, text: str) -> None:
     """Put the table in the place of the one in the page."""
     head, line, _ = path.read_text().partition(_TABLE)
-    if not line:
-        raise SystemExit(f"{path} has no line {_TABLE.strip()!r}, below which the table belongs; add it")
     packages = ("dask", "distributed", "pyspark", "ray")
     versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in packages)
     where = f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
@@ -397,6 +395,8 @@ def main() -> None:
     if args.child:
         print("\n" + json.dumps(run_cell(args.executors[0], args.fault[0])), flush=True)
         os._exit(0)  # what an engine does to a process that ends is not asked here
+    if args.page and (not args.page.is_file() or _TABLE not in args.page.read_text()):
+        parser.error(f"{args.page} is no page with a line {_TABLE.strip()!r}, below which the table belongs")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # after the cell's processes were ended
     found: dict[str, dict[str, Any]] = {}
     if args.json and args.json.exists():
