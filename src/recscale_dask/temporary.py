@@ -55,7 +55,7 @@ class TemporaryFolder:
 
     def close(self) -> None:
         """Delete the folder with all that is in it; in a process that was forked, which has none, nothing."""
-        if self._process == os.getpid() and self._lock is not None:
+        if self._process == os.getpid():
             shutil.rmtree(self.path, ignore_errors=True)
             self._let_go()
 
@@ -69,7 +69,7 @@ class TemporaryFolder:
 
     def _let_go(self) -> None:
         lock, self._lock = self._lock, None  # its number may be that of another file soon
-        if lock is not None and lock in _locks:
+        if lock is not None:
             _locks.remove(lock)
             os.close(lock)
 

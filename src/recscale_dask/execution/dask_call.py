@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from distributed import CancelledError, Future, KilledWorker
 from recscale_dask.errors import RecscaleError
 from recscale_dask.execution.contract import Broadcast, Job, Outcome
 from recscale_dask.execution.dask_link import DaskBroadcast, Link
-from recscale_dask.execution.deposit import BIG
+from recscale_dask.execution.deposit import WORTH_MAPPING
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
 from recscale_dask.execution.portable import run_job, task_name
@@ -104,7 +104,7 @@ class Call:
         give_back = partial(self._exchange.give_back, blank.path)
         if future.status == "finished":
             with suppress(OSError):  # the disk was full, or two workers ran the job at once
-                return _opened(_Left(blank.written).seal(give_back), index)
+                return _opened(_seal_in(blank.written, give_back), index)
         try:
             return _outcome(future, index)
         finally:
@@ -150,22 +150,18 @@ def unportable(index: int, error: Exception) -> Outcome:
 # -- outcomes on their way ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """Says that an outcome is in a file, sealed; a small one as bytes, so that nothing holds on to the file."""
-
-    file: FileRecipe
-
-    def seal(self, done: Callable[[], object] | None = None) -> Sealed:
-        found = self.file.load(done)
-        sealed: Sealed = pickle.loads(found) if isinstance(found, bytes) else found
-        return sealed
+def _seal_in(file: FileRecipe, done: Callable[[], object] | None = None) -> Sealed:
+    """Return the seal that `_sealed` left in a file."""
+    found = file.load(done)
+    sealed: Sealed = pickle.loads(found) if isinstance(found, bytes) else found
+    return sealed
 
 
-def _sealed(outcome: Outcome, blank: FileRecipe | None) -> Sealed | _Left:
-    """Return an outcome as it travels; in the blank if there is one, from which the driver takes it at once.
+def _sealed(outcome: Outcome, blank: FileRecipe | None) -> Sealed | FileRecipe:
+    """Return an outcome as it travels: in the blank if there is one, from which the driver takes it at once.
 
-    Dask would ask for ever for what does not load where it is wanted.
+    A small one is there as bytes, so that what is kept of it does not hold on to the file. Sealed, for Dask would ask
+    for ever for what does not load where it is wanted.
     """
     try:
         sealed = Sealed.of(outcome)
@@ -174,16 +170,16 @@ def _sealed(outcome: Outcome, blank: FileRecipe | None) -> Sealed | _Left:
         sealed = Sealed.of(Outcome(outcome.index, error=reason, portable=False))
     if blank is not None:
         with suppress(OSError):  # a full disk: it goes the other way
-            file = blank.write(sealed if sealed.nbytes >= BIG else pickle.dumps(sealed, protocol=5))
+            file = blank.write(sealed if sealed.nbytes >= WORTH_MAPPING else pickle.dumps(sealed, protocol=5))
             if file is not None:
-                return _Left(file)
+                return file
     return sealed
 
 
-def _opened(travelled: Sealed | _Left, index: int) -> Outcome:
+def _opened(travelled: Sealed | FileRecipe, index: int) -> Outcome:
     """Return the outcome, or one that says that it does not load here."""
     try:
-        sealed = travelled.seal() if isinstance(travelled, _Left) else travelled
+        sealed = _seal_in(travelled) if isinstance(travelled, FileRecipe) else travelled
     except FileNotFoundError as error:
         return Outcome(index, error=f"a result was lost ({error})", lost=True)
     try:
@@ -196,7 +192,9 @@ def _opened(travelled: Sealed | _Left, index: int) -> Outcome:
 # -- on the workers ------------------------------------------------------------------------------------
 
 
-def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any) -> Sealed | _Left:
+def _run(
+    blank: FileRecipe | None, index: int, n_constants: int, work: bytes, job: bytes, *held: Any
+) -> Sealed | FileRecipe:
     """Run one job; `held` are the values of the constants, then of the broadcasts in the job."""
     try:
         task, constants = unpack(work, held[:n_constants])
@@ -207,8 +205,8 @@ def _run(blank: FileRecipe | None, index: int, n_constants: int, work: bytes, jo
 
 
 def combine_outcomes(
-    blank: FileRecipe | None, work: bytes, left: Sealed | _Left, right: Sealed | _Left
-) -> Sealed | _Left:
+    blank: FileRecipe | None, work: bytes, left: Sealed | FileRecipe, right: Sealed | FileRecipe
+) -> Sealed | FileRecipe:
     """Combine two outcomes; the first error is that of the whole."""
     outcomes = [_opened(each, 0) for each in (left, right)]
     for outcome in outcomes:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-import cloudpickle
-
 from recscale_dask.execution.contract import Outcome
 from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.sealed import Sealed
 from recscale_dask.execution.shared_file import FileRecipe
 
-BIG = 1 << 20
+WORTH_MAPPING = 1 << 20
 """Bytes from which on a mapped file costs less than the way through an engine."""
 
 
@@ -26,9 +25,7 @@ def deposited(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
     """Return the outcome with a receipt in the place of a large value, which goes into the blank if there is one."""
     if blank is None or outcome.value is None:
         return outcome
-    sizes: list[int] = []
-    cloudpickle.dumps(outcome.value, protocol=5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
-    if sum(sizes) < BIG:
+    if Sealed.of(outcome.value).nbytes < WORTH_MAPPING:
         return outcome
     try:
         file = blank.write(outcome.value)
