@@ -1,5 +1,6 @@
 """Fits on the command line that are stopped, in processes that really are killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import scipy.sparse as sp
 
@@ -52,6 +54,18 @@ def wait_for_states(folder, count):
     raise AssertionError("no state was kept in a minute")
 
 
+def wait_for_a_worker(process):
+    """Wait until a process of an executor was started, which then imports for a while."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any("spawn_main" in each for each in child.cmdline()):
+                    return
+        time.sleep(0.005)
+    raise AssertionError("no worker was started in a minute")
+
+
 @pytest.fixture(scope="module")
 def whole(store, tmp_path_factory):
     return finished(fit(store, tmp_path_factory.mktemp("whole"), "--executor", "serial"))["factors_sha256"]
@@ -88,6 +102,20 @@ def test_control_c_stops_within_seconds_and_says_how_to_go_on(store, tmp_path, e
     assert err.count("\n") == 1
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
     assert not [each for each in (tmp_path / "state").iterdir() if each.name.startswith(".")]
+
+
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2])
+def test_control_c_while_workers_start_is_told_in_one_line(store, tmp_path, executor, delay):
+    process = fit(store, tmp_path, "--executor", executor)
+    wait_for_a_worker(process)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err == "error: interrupted; nothing was kept. With --checkpoint DIR a fit can be stopped and go on.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_resume_without_a_folder_is_wrong_usage(store, tmp_path):

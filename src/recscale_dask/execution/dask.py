@@ -28,6 +28,7 @@ from recscale_dask.execution.dask_link import DaskBroadcast, Link
 from recscale_dask.execution.dask_tls import make_security
 from recscale_dask.execution.dask_versions import check_versions
 from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.portable import dump_bytes
 from recscale_dask.temporary import TemporaryFolder
@@ -167,8 +168,9 @@ class DaskExecutor(Executor):
         folder = self._undo.enter_context(TemporaryFolder()).path
         threads = self._sizes[1] or 1
         n_workers = self._sizes[0] or max(1, cpu_count() // threads)
-        cluster = start_cluster(n_workers, threads, folder, self._security)
-        self._undo.callback(cluster.close)
+        with interrupts_held():  # Dask does not clean up after a start that is cut short
+            cluster = start_cluster(n_workers, threads, folder, self._security)
+            self._undo.callback(cluster.close)
         client = Client(cluster, set_as_default=False)
         self._undo.callback(client.close)
         return client

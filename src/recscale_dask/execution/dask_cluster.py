@@ -64,7 +64,6 @@ def _start_cluster(n_workers: int, threads_per_worker: int, folder: Path, securi
         n_workers=n_workers,
         threads_per_worker=threads_per_worker,
         worker_class=QuietNanny,
-        preload="recscale_dask.execution.dask_worker",
         host="127.0.0.1",
         security=security,
         protocol=None if security is None else "tls://",

@@ -8,7 +8,6 @@ and only its job is answered as lost.
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from recscale_dask.errors import ExecutorUnavailable
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.main_module import without_main_module
 from recscale_dask.execution.portable import dump_bytes, run_job
@@ -150,7 +150,7 @@ class ProcessesExecutor(Executor):
             with theirs:
                 process = context.Process(target=_serve, args=(theirs,), name="recscale-worker", daemon=True)
                 try:
-                    with without_main_module:
+                    with without_main_module, interrupts_held():
                         process.start()
                 except OSError:
                     ours.close()
@@ -217,7 +217,6 @@ def _unportable(job: Job, error: Exception) -> Outcome:
 
 def _serve(pipe: Connection) -> None:
     """Answer jobs until the pipe ends: what a worker process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then ends us
     task: Task | None = None
     constants: Mapping[str, Any] = {}
     while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
@@ -14,6 +13,7 @@ from typing import Any
 import cloudpickle
 
 from recscale_dask.errors import ExecutorUnavailable, RecscaleError
+from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.main_module import without_main_module
 from recscale_dask.execution.portable import dump_bytes
 from recscale_dask_ray.session import Place
@@ -39,7 +39,7 @@ class Companion:
         self._process = context.Process(
             target=_serve, args=(theirs, place, shared_files), name="recscale-ray", daemon=True
         )
-        with without_main_module:
+        with without_main_module, interrupts_held():
             self._process.start()
         theirs.close()
 
@@ -94,7 +94,6 @@ class Companion:
 def _serve(pipe: Connection, place: Place, shared_files: bool) -> None:
     """Answer requests until the pipe ends: what the process runs."""
     os.setsid()  # what is typed at a terminal is not for Ray's processes
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with ExitStack() as undo:
         driver: Any = None
         while True:
