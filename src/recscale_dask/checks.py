@@ -9,6 +9,18 @@ import numpy as np
 from recscale_dask.errors import OptionError
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: scalars of NumPy, also in dictionaries, as Python's."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; truth values are none."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 def whole_number(value: Any, name: str, *, at_least: int = 1, hint: str = "") -> int:
     """Return a whole number as an int; an error ends with `hint`.
 

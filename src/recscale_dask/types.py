@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 Codes: TypeAlias = NDArray[np.int32]
+Aggregation: TypeAlias = Literal["sum", "max", "last"]
+"""What becomes of several rows of one user and item."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import OptionError
+from recscale_dask.errors import OptionError, UnknownNameError
 from recscale_dask.evaluation.rank_advice import RankAdvice, RankPoint, ladder
 from recscale_dask.testing.matrices import planted_tastes
 
@@ -74,6 +74,11 @@ def point(rank, value, *, error=0.01, strength=None):
     )
 
 
+def advised(points, **more):
+    fields = {"metric": "ndcg@20", "smaller_is_better": False, "n_users": 100, "fitted": {}, "seconds": {}}
+    return RankAdvice(points=points, **{**fields, **more})
+
+
 def test_suggestion_is_the_smallest_rank_within_one_standard_error_of_the_best():
     points = (
         point(8, 0.25),
@@ -82,7 +87,9 @@ def test_suggestion_is_the_smallest_rank_within_one_standard_error_of_the_best()
         point(8, 0.28, strength=0.1),
         point(16, 0.295, strength=0.1),
     )
-    advice = RankAdvice(points=points, metric="ndcg@20", n_users=100, fitted={"solver": "svd"}, seconds={})
+    advice = RankAdvice(
+        points=points, metric="ndcg@20", smaller_is_better=False, n_users=100, fitted={"solver": "svd"}, seconds={}
+    )
     assert advice.best is points[2]
     assert advice.suggestion is points[4]  # of two at rank 16 the better one
     assert advice.options == {"solver": "svd", "rank": 16, "filter": "ridge", "filter_strength": 0.1}
@@ -92,9 +99,27 @@ def test_suggestion_is_the_smallest_rank_within_one_standard_error_of_the_best()
     assert "rank 16, filter ridge 0.1" in table[-1]
 
 
+def test_of_a_metric_that_is_better_small_the_smallest_is_best():
+    points = (point(8, 0.4), point(16, 0.205), point(32, 0.2), point(64, 0.3))
+    advice = advised(points, smaller_is_better=True)
+    assert advice.best is points[2]
+    assert advice.suggestion is points[1]
+
+
+def test_without_a_rank_the_ladder_ends_where_the_matrix_does(sets):
+    advice = rs.advise_rank(*sets, filters={}, executor="serial")
+    assert max(point.rank for point in advice.points) == 119  # of 120 items
+
+
+@pytest.mark.parametrize("metric", ["recal@20", "coverage@20"])
+def test_metric_that_cannot_be_had_is_told_before_the_fit(sets, metric):
+    with pytest.raises((OptionError, UnknownNameError)):
+        advise(sets, metrics=[metric], progress=lambda event: pytest.fail("a run was started"))
+
+
 def test_a_suggestion_at_the_largest_rank_says_so():
     points = (point(8, 0.1), point(16, 0.3))
-    told = str(RankAdvice(points=points, metric="ndcg@20", n_users=100, fitted={}, seconds={}))
+    told = str(advised(points))
     assert "look at higher ones too" in told
 
 

@@ -1,12 +1,14 @@
 """Tuning: the same trials from the same seed, stopped or not; bad ones are recorded; the best is fitted."""
 
 import logging
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import CheckpointError, OptionError, OutputError, UnknownNameError
+from recscale_dask.errors import CheckpointError, DataError, OptionError, OutputError, UnknownNameError
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.solvers.space import Choice, Real, Whole
 from recscale_dask.testing.matrices import planted_tastes
@@ -100,6 +102,52 @@ def test_a_study_of_other_data_or_options_is_refused(data, tmp_path):
         tune(train, trials=1, storage=study)
     with pytest.raises(CheckpointError, match=r"else: fixed: tol was None, and is 0\.1 now"):
         tune(data, trials=1, storage=study, fixed={"tol": 0.1})
+
+
+def test_a_study_of_other_test_values_is_refused(data, tmp_path):
+    train, test = rs.split(data, fraction=0.2, seed=0)
+    options = {"solver": "als-explicit", "metrics": ["rmse"], "trials": 1, "space": {}, "storage": tmp_path / "study"}
+    tune(train, test=test, **options)
+    with pytest.raises(CheckpointError, match="something else: data was "):
+        tune(train, test=replace(test, values=2 * test.values), **options)
+
+
+def test_study_stopped_between_two_trials_goes_on_as_if_it_had_not_been(data, tmp_path, monkeypatch):
+    options = {"solver": ["svd", "item-knn"], "trials": 6, "space": {}}
+
+    def stop(self):
+        raise Stopped
+
+    optuna = pytest.importorskip("optuna")
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.study.Study, "ask", stop)
+        with pytest.raises(Stopped):
+            tune(data, storage=tmp_path / "study", **options)
+    assert tried(tune(data, storage=tmp_path / "study", **options)) == tried(tune(data, **options))
+
+
+def test_an_option_beside_a_fixed_one_is_tried(data):
+    trials = tune(data, fixed={"filter": "ridge"}, trials=4).trials
+    assert [trial.error for trial in trials[1:]] == ["", "", ""]
+    assert all("filter_strength" in trial.options for trial in trials[1:])
+
+
+def test_numpy_numbers_are_numbers(data):
+    found = tune(data, fixed={"rank": np.int64(8)}, seed=np.int64(0), trials=2)
+    assert tried(found) == tried(tune(data, fixed={"rank": 8}, seed=0, trials=2))
+
+
+@pytest.mark.parametrize(
+    ("test", "error"),
+    [
+        ({"metrics": ["ndcg@20", "recal@20"]}, UnknownNameError),
+        ({"test": pa.table({"user": [-1], "item": [0]})}, DataError),
+        ({"space": {"svd": {"rank": [2, 4]}}}, OptionError),
+    ],
+)
+def test_what_no_trial_can_avoid_is_told_before_the_first(data, test, error):
+    with pytest.raises(error):
+        tune(data, **test, on_trial=lambda trial: pytest.fail("a trial was run"))
 
 
 def test_a_file_that_is_no_study_is_refused(data, tmp_path):

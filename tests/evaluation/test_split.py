@@ -84,11 +84,14 @@ def test_a_temporal_split_tests_on_the_latest_rows():
     assert train.times.max() <= test.times.min()
 
 
-def test_ties_in_time_are_cut_by_user_and_then_item():
-    table = [(user, item, 1, 7) for user in (2, 1) for item in (1, 2)]
-    train, test = split(interactions(table), "temporal", fraction=0.25)
-    assert rows(test) == [(2, 2, 1, 7)]
-    assert rows(train) == [(1, 1, 1, 7), (1, 2, 1, 7), (2, 1, 1, 7)]
+def test_ties_in_time_are_cut_at_random_and_not_by_ids():
+    table = [(user, item, 1, 7) for user in range(20) for item in range(20)]
+    _, test = split(interactions(table), "temporal", fraction=0.25)
+    assert len(test.users) == 20
+    _, last = split(interactions(table), "leave-one-out")
+    assert np.unique(last.item_codes).size > 5
+    _, other = split(interactions(table), "leave-one-out", seed=1)
+    assert rows(last) != rows(other)
 
 
 def test_leave_one_out_holds_out_the_last_of_each_user():

@@ -230,6 +230,16 @@ def test_array_must_have_the_items_of_the_model_as_columns():
         fit().fold_in(np.ones((1, 59)))
 
 
+def test_array_is_refused_where_columns_have_ids_that_it_does_not_say():
+    rows = ratings()
+    named = rs.UserItemMatrix.from_scipy(rows, items=[f"i{code}" for code in range(60)])  # i10 comes before i2
+    model = fit(named)
+    with pytest.raises(DataError, match=r"items of the model have ids \(such as i0\), and the columns of an array"):
+        model.fold_in(rows)
+    folded = model.fold_in(named, executor="serial")
+    np.testing.assert_allclose(folded.user_factors, model.user_factors, atol=1e-4)
+
+
 def test_array_without_rows_is_refused():
     with pytest.raises(DataError, match="no new users"):
         fit().fold_in(np.ones((0, 60)))

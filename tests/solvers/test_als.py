@@ -337,3 +337,11 @@ def test_a_warm_start_of_another_kind_or_rank_is_refused():
         rs.factorize(A, rank=4, warm_start=rs.factorize(A, rank=4, **EXPLICIT), **IMPLICIT)
     with pytest.raises(OptionError, match="warm_start has rank 4"):
         rs.factorize(A, rank=5, warm_start=rs.factorize(A, rank=4, **EXPLICIT), **EXPLICIT)
+
+
+def test_of_repeated_ratings_the_last_one_counts():
+    once = {"user": [0, 0, 1, 1, 2, 2], "item": [0, 1, 1, 2, 0, 2], "value": [5, 3, 4, 2, 1, 5], "time": [9] * 6}
+    earlier = {**once, "value": [1, 1, 5, 5, 3, 3], "time": [4] * 6}
+    twice = pa.concat_tables([pa.table(once), pa.table(earlier)])
+    models = [rs.factorize(rs.read_interactions(data), rank=1, **EXPLICIT) for data in (pa.table(once), twice)]
+    assert len({each.factors_sha256() for each in models}) == 1

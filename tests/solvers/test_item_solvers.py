@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import recscale_dask as rs
 from recscale_dask.errors import MemoryLimitError, ModelFormatError, OptionError
@@ -284,3 +285,31 @@ def test_catalogue_that_is_too_large_for_ease_is_refused_with_what_would_fit():
 def test_options_that_cannot_work_are_refused(solver, options, message):
     with pytest.raises(OptionError, match=message):
         fit(solver, **options)
+
+
+@pytest.mark.parametrize(("solver", "option"), [("ease", "ridge"), ("item-knn", "shrinkage"), ("gf-cf", "low_pass")])
+def test_a_truth_value_is_no_number(solver, option):
+    with pytest.raises(OptionError, match=f"{option} must be .*number"):
+        fit(solver, **{option: True})
+
+
+@pytest.mark.parametrize("solver", ["ease", "item-knn", "popularity"])
+def test_a_solver_without_a_rank_tells_none_in_plans_and_refuses_nonsense(solver):
+    plan = rs.plan(ratings(), solver=solver, executor="serial")
+    assert plan.rank == 0
+    assert str(plan).startswith(f"{solver}, of 90 users")
+    assert "rank" not in plan.verdict
+    for rank in ("x", -5):
+        with pytest.raises(OptionError, match="rank must be a whole number"):
+            rs.factorize(ratings(), solver=solver, rank=rank)
+
+
+def test_without_a_low_pass_filter_the_rank_does_not_matter():
+    model = fit("gf-cf", low_pass=0, rank=64)
+    assert model.factors_sha256() == fit("gf-cf", low_pass=0, rank=6).factors_sha256()
+
+
+def test_a_long_fit_is_not_done_in_a_blink():
+    sparse = scipy.sparse.random_array((500, 9000), density=0.005, rng=0, format="csr")
+    plan = rs.plan(sparse, solver="ease", rank=8)
+    assert plan.executor == "threads"

@@ -9,11 +9,13 @@ from typing import Any
 from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.factor_model import FactorModel
 from recscale_dask.api.fitting import factorize
-from recscale_dask.api.judging import evaluate
+from recscale_dask.api.judging import evaluate, parsed_metrics
 from recscale_dask.api.session import session_of_parts
 from recscale_dask.api.validation import held_out, some_users
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import OptionError
+from recscale_dask.evaluation.held_out import check_users
+from recscale_dask.evaluation.metric import CatalogueMetric
 from recscale_dask.evaluation.model_report import standard_error
 from recscale_dask.evaluation.rank_advice import RankAdvice, RankPoint, check_ranks, ladder
 from recscale_dask.execution.events import Observer
@@ -21,6 +23,7 @@ from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.solvers.prefix import prefix
 from recscale_dask.solvers.spectral_filter import SpectralFilter
 
+_RANK = 256
 DEFAULT_FILTERS: Mapping[str, Sequence[float]] = {"ridge": (0.3,), "power": (0.5,)}
 
 
@@ -28,7 +31,7 @@ def advise_rank(
     data: Any,
     test: Any = None,
     *,
-    rank: int = 256,
+    rank: int | None = None,
     ranks: Sequence[int] | None = None,
     filters: Mapping[str, Sequence[float]] | None = None,
     metrics: Sequence[str] = ("ndcg@20", "recall@20"),
@@ -57,8 +60,8 @@ def advise_rank(
         To fit on. Without `test`, a part is held out; it is split in memory.
     test : Interactions, or anything that `read_interactions` takes, optional
         Held-out rows. Choose by a part of the training data, not by the rows that are to judge the final model.
-    rank : int
-        The largest.
+    rank : int, optional
+        The largest; by default 256, or what the matrix has.
     ranks : sequence of int, optional
         Those to judge; by default 8, 12, 16, 24, 32, 48, ..., `rank`.
     filters : mapping of str to sequence of float, optional
@@ -90,14 +93,22 @@ def advise_rank(
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names or not all("@" in name for name in names):
         raise OptionError(f"metrics must be ranking metrics with a length, such as 'ndcg@20'; got {names!r}")
+    judges = parsed_metrics(names)
+    if of_all := [each.name for each in judges if isinstance(each.metric, CatalogueMetric)]:
+        raise OptionError(f"{of_all[0]} is not a mean over users, so it has no error to weigh ranks by")
     given = DEFAULT_FILTERS if filters is None else filters
     tried = [SpectralFilter(name, strength) for name, strengths in given.items() for strength in strengths]
     for each in tried:
         each.check()
     if n_users is not None:
         whole_number(n_users, "n_users")
-    wanted = check_ranks(ladder(whole_number(rank, "rank")) if ranks is None else ranks, rank)
+    if rank is not None:
+        whole_number(rank, "rank")
     known = held_out(data, test, how=how, fraction=fraction, seed=seed)
+    check_users(known.matrix.users, known.test)
+    if rank is None:
+        rank = max(1, min(_RANK, *(side - 1 for side in known.matrix.shape)))
+    wanted = check_ranks(ladder(rank) if ranks is None else ranks, rank)
     judged_by = some_users(known.test, n_users, seed)
     fitted: dict[str, Any] = {
         "solver": "svd",
@@ -124,8 +135,6 @@ def advise_rank(
             for size in wanted:
                 model = FactorModel.of(prefix(largest, size, spectral_filter))
                 found = evaluate(model, judged_by, metrics=names, executor=opened, progress=progress)
-                if missing := [name for name in names if name not in found.per_user]:
-                    raise OptionError(f"{missing[0]} is not a mean over users, so it has no error to weigh ranks by")
                 errors = {name: standard_error(found.per_user[name]) for name in names}
                 points.append(
                     RankPoint(
@@ -140,6 +149,7 @@ def advise_rank(
     return RankAdvice(
         points=tuple(points),
         metric=names[0],
+        smaller_is_better=judges[0].smaller_is_better,
         n_users=found.n_users,
         fitted=fitted,
         seconds={"fit": between - start, "evaluate": end - between},

@@ -38,6 +38,7 @@ from recscale_dask.scoring.reconstruct import Columns, Rows
 from recscale_dask.scoring.request import RecommendRequest, request
 from recscale_dask.scoring.topk import TopK
 from recscale_dask.solvers.base import Solver
+from recscale_dask.types import Aggregation
 
 if TYPE_CHECKING:
     import dask.array
@@ -298,7 +299,7 @@ class FactorModel(Factors):
         interactions: Any,
         *,
         unknown: Literal["raise", "skip", "ignore"] = "raise",
-        duplicates: Literal["sum", "max", "last"] = "sum",
+        duplicates: Aggregation = "sum",
         executor: ExecutorLike | None = None,
         progress: bool | Observer | None = None,
     ) -> FactorModel:

@@ -18,7 +18,7 @@ from recscale_dask.api.factor_model import FactorModel, load_model
 from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import plain, whole_number
 from recscale_dask.data.dense import DenseMatrix, array_of
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
@@ -34,6 +34,7 @@ from recscale_dask.solvers.checkpoint import Checkpoints
 from recscale_dask.solvers.machine_rates import machine_rates
 from recscale_dask.solvers.svd import singular_triplets
 from recscale_dask.solvers.warm_start import StartVectors
+from recscale_dask.types import Aggregation
 
 _DENSE = 0.2  # share of non-zero values from which dense products are certainly the faster ones
 
@@ -64,7 +65,8 @@ def factorize(
     Parameters
     ----------
     matrix : UserItemMatrix, Interactions, SciPy sparse, NumPy or Dask array, or the path or URL of a store
-        Users by items.
+        Users by items. Of Interactions with repeated pairs the values are added up, and for ``als-explicit``, whose
+        values are ratings, the last one counts; `UserItemMatrix.from_interactions` has the choice.
     solver : str
         One of `list_solvers`.
     rank : int
@@ -144,7 +146,7 @@ def factorize(
         "tol": tol,
     }
     earlier = load_model(warm_start) if isinstance(warm_start, str | os.PathLike) else warm_start
-    problem = Problem(matrix=as_matrix(matrix), **named, seed=seed, warm_start=earlier)
+    problem = Problem(matrix=as_matrix(matrix, duplicates_of(solver)), **named, seed=seed, warm_start=earlier)
     configured = _configured(solver, options, problem)
     if checkpoint is not None and not configured.checkpoints:
         raise OptionError(f"solver {solver!r} keeps no state to go on from. Leave checkpoint (--checkpoint) out.")
@@ -170,7 +172,7 @@ def factorize(
         "warm_start": earlier and earlier.factors_sha256(),
         **factors.provenance,
     }
-    return FactorModel.of(dataclasses.replace(factors, provenance=_plain(provenance)))
+    return FactorModel.of(dataclasses.replace(factors, provenance=plain(provenance)))
 
 
 def clear_checkpoints(folder: str | os.PathLike[str]) -> None:
@@ -215,7 +217,7 @@ def plan(
     (True, 'whole Gram matrix')
     """
     problem = Problem(
-        matrix=as_matrix(matrix),
+        matrix=as_matrix(matrix, duplicates_of(solver)),
         rank=rank,
         weighting=weighting,
         user_scaling=user_scaling,
@@ -244,6 +246,7 @@ def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
     if problem.warm_start is not None and not configured.warm_starts:
         raise OptionError(f"solver {name!r} does not start from an earlier model. Leave warm_start out.")
     configured.check(problem)
+    whole_number(problem.rank, "rank")  # also of those that have no use for it
     return configured
 
 
@@ -254,7 +257,9 @@ def _chosen(
     if executor is not None:
         return executor
     plan = Planner.on_threads(name, solver, problem, memory_limit).bare()
-    request = dataclasses.replace(_request(problem), bytes_needed=plan.most_bytes, bytes_free=plan.memory_limit)
+    request = dataclasses.replace(
+        _request(problem), bytes_needed=plan.most_bytes, bytes_free=plan.memory_limit, seconds=plan.seconds
+    )
     return chosen_executor(None, request)
 
 
@@ -265,8 +270,14 @@ def _request(problem: Problem) -> ExecutorRequest:
     )
 
 
-def as_matrix(matrix: Any) -> UserItemMatrix:
-    """Return what a user passes as a matrix as a UserItemMatrix.
+def duplicates_of(solver: str) -> Aggregation:
+    """Return what becomes of several rows of one user and item in fits of a solver."""
+    duplicates: Aggregation = plugin_manager().resolve("solvers", solver).duplicates
+    return duplicates
+
+
+def as_matrix(matrix: Any, duplicates: Aggregation = "sum") -> UserItemMatrix:
+    """Return what a user passes as a matrix as a UserItemMatrix; `duplicates` says what becomes of repeated pairs.
 
     Raises
     ------
@@ -288,7 +299,7 @@ def as_matrix(matrix: Any) -> UserItemMatrix:
             )
         return UserItemMatrix.open(matrix)
     if isinstance(matrix, Interactions):
-        return UserItemMatrix.from_interactions(matrix)
+        return UserItemMatrix.from_interactions(matrix, duplicates=duplicates)
     if _is_dask(matrix):
         return UserItemMatrix.from_dask_array(matrix)
     if is_sparse(matrix) or isinstance(matrix, np.ndarray):
@@ -465,13 +476,6 @@ def _start_vectors(matrix: UserItemMatrix | DenseMatrix, v0: Any) -> NDArray[np.
     images = [array_of(block).T @ start[block.start : block.stop] for block in blocks]
     right: NDArray[np.float64] = np.sum(images, axis=0)
     return right
-
-
-def _plain(value: Any) -> Any:
-    """Return provenance as JSON can hold it: NumPy scalars as Python's."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _options_of(solver: Solver) -> dict[str, Any]:

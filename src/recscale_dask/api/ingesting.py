@@ -27,6 +27,7 @@ from recscale_dask.io.interactions import is_place
 from recscale_dask.io.pieces import Stream, pieces_of, stream_frame
 from recscale_dask.io.readers import STREAMERS, format_of
 from recscale_dask.remote import is_url
+from recscale_dask.types import Aggregation
 
 ENGINES = ("arrow", "dask")
 
@@ -40,7 +41,7 @@ def ingest(
     value: Column = None,
     time: Column = None,
     format: str | None = None,
-    duplicates: Literal["sum", "max", "last"] = "sum",
+    duplicates: Aggregation = "sum",
     memory_limit: int | str | None = None,
     min_user_interactions: int = 1,
     min_item_interactions: int = 1,
@@ -130,7 +131,7 @@ def plan_ingest(
     value: Column = None,
     time: Column = None,
     format: str | None = None,
-    duplicates: Literal["sum", "max", "last"] = "sum",
+    duplicates: Aggregation = "sum",
     memory_limit: int | str | None = None,
     min_user_interactions: int = 1,
     min_item_interactions: int = 1,

@@ -73,7 +73,7 @@ def evaluate(
     UnknownIdWarning
         If most of the users of the test set are not in the model.
     """
-    parsed = _parsed(metrics)
+    parsed = parsed_metrics(metrics)
     rows = _interactions(test)
     with session_of_parts(executor, scoring_request(model, rows.n_users), progress) as opened:
         return _evaluated(model, rows, parsed, fold_in, opened, progress)
@@ -125,7 +125,7 @@ def compare(
         raise OptionError(f"models are compared by name; got a {type(models).__name__}. Give {{name: model, ...}}.")
     if not models:
         raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
-    parsed = _parsed(metrics)
+    parsed = parsed_metrics(metrics)
     rows = _interactions(test)
     everyone = int(np.count_nonzero(np.bincount(rows.user_codes)))
     if fold_in is None:
@@ -142,7 +142,14 @@ def compare(
     )
 
 
-def _parsed(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
+def parsed_metrics(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
+    """Return metrics by their names, each once.
+
+    Raises
+    ------
+    OptionError, UnknownNameError, PluginError
+        If there are none, one cannot be had, or what offers it is broken.
+    """
     names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
     if not names:
         raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,12 @@ from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.sparse import is_sparse
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError
+from recscale_dask.types import Aggregation
 
 _IDS = (list, tuple, set, frozenset, range, pa.Array, pa.ChunkedArray)
 
 
-def new_users(
-    interactions: Any, items: Vocabulary, duplicates: Literal["sum", "max", "last"] = "sum"
-) -> UserItemMatrix:
+def new_users(interactions: Any, items: Vocabulary, duplicates: Aggregation = "sum") -> UserItemMatrix:
     """Return the interactions of new users as a matrix with items of its own.
 
     Parameters
@@ -28,7 +27,7 @@ def new_users(
     interactions : object
         See `FactorModel.fold_in`.
     items : Vocabulary
-        Of the model: what the columns of an array without ids are.
+        Of the model: what the columns of an array without ids are, if they are 0, 1, 2, ...
     duplicates : {"sum", "max", "last"}
         What becomes of several rows of one user and item.
 
@@ -44,6 +43,12 @@ def new_users(
             raise DataError(
                 f"the model has {len(items)} items; got an array of shape {interactions.shape}. Give one column per "
                 "item of the model, or ids with UserItemMatrix.from_scipy(..., items=ids)."
+            )
+        if not items.is_range:
+            raise DataError(
+                f"the items of the model have ids (such as {items.ids[0]}), and the columns of an array have none: say "
+                "which is which with UserItemMatrix.from_scipy(..., items=ids), or give them in the model's order with "
+                "items=model.items.ids."
             )
         return UserItemMatrix.from_scipy(interactions, items=items)
     single = isinstance(interactions, (*_IDS, Mapping)) or getattr(interactions, "ndim", None) == 1

@@ -33,6 +33,7 @@ class Plan(StagedPlan):
         See `recscale_dask.api.staged_plan.StagedPlan`.
     solver : str
     rank : int
+        0 of solvers that have no use for one.
     n_users, n_items, n_stored, n_blocks : int
         Of the matrix.
     stored : bool
@@ -66,7 +67,7 @@ class Plan(StagedPlan):
     @property
     def verdict(self) -> str:
         """One sentence on whether it fits, and one on what would."""
-        needs = f"{self.solver} of rank {self.rank} needs about {byte_text(self.most_bytes)} of memory"
+        needs = f"{self.solver}{self._rank(' of rank')} needs about {byte_text(self.most_bytes)} of memory"
         if self.fits:
             return f"{needs}, and {byte_text(self.memory_limit)} are there."
         largest = max(self.stages, key=self.stage_bytes)
@@ -75,6 +76,9 @@ class Plan(StagedPlan):
             f"What would fit: {'; or '.join(self.advice)}. See recscale_dask.plan (`recscale plan`) for what takes how "
             "much."
         )
+
+    def _rank(self, before: str) -> str:
+        return f"{before} {self.rank}" if self.rank else ""
 
     @property
     def passes(self) -> int:
@@ -143,7 +147,7 @@ class Plan(StagedPlan):
     def _lines(self) -> Iterator[str]:
         where = "in a store" if self.stored else "in memory"
         yield (
-            f"{self.solver}, rank {self.rank}, of {self.n_users:,} users x {self.n_items:,} items with "
+            f"{self.solver}{self._rank(', rank')}, of {self.n_users:,} users x {self.n_items:,} items with "
             f"{self.n_stored:,} values {where}, {self.n_blocks} blocks; {self.executor}, {self.n_workers} workers"
             + (f" ({self.executor_reason})" if self.executor_reason else "")
         )
@@ -242,7 +246,7 @@ class Planner:
         n_users, n_items = problem.matrix.shape
         return Plan(
             solver=self.name,
-            rank=problem.rank,
+            rank=problem.rank if self.solver.uses_rank else 0,
             n_users=n_users,
             n_items=n_items,
             n_stored=problem.matrix.nnz,
@@ -273,7 +277,7 @@ class Planner:
             if replace(fixed, solver=solver).bare().fits:
                 yield text
                 break
-        for rank in range(self.problem.rank - 1, 0, -1):
+        for rank in range(self.problem.rank - 1 if self.solver.uses_rank else 0, 0, -1):
             if replace(fixed, problem=replace(self.problem, rank=rank)).bare().fits:
                 yield f"rank={rank}"
                 break

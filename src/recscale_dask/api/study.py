@@ -31,6 +31,8 @@ class Study:
         Solvers, and what to try of each.
     defaults : mapping of str to mapping
         Of each solver the options that are tried first.
+    fixed : mapping
+        Options that all trials have.
     smaller_is_better : bool
     seed : int
     storage : path, optional
@@ -51,6 +53,7 @@ class Study:
         spaces: Mapping[str, Space],
         defaults: Mapping[str, Mapping[str, Any]],
         *,
+        fixed: Mapping[str, Any],
         smaller_is_better: bool,
         seed: int,
         storage: str | os.PathLike[str] | None,
@@ -61,7 +64,7 @@ class Study:
         except ImportError as error:
             raise PackageMissing("tuning needs Optuna: pip install 'recscale-dask[tune]'") from error
         self._optuna = optuna
-        self._spaces, self._defaults, self._seed = spaces, defaults, seed
+        self._spaces, self._defaults, self._fixed, self._seed = spaces, defaults, fixed, seed
         direction = "minimize" if smaller_is_better else "maximize"
         with _quiet(optuna):
             try:
@@ -85,9 +88,12 @@ class Study:
                 f"{storage} is a study of something else: {differences(found, identity)}. Go on with the "
                 "same data and options, or name another file."
             )
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state == self._optuna.trial.TrialState.RUNNING:  # of a process that was stopped
-                self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+        for trial in self._in_state("RUNNING"):  # of a process that was stopped
+            self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+
+    def _in_state(self, name: str) -> list[Any]:
+        found: list[Any] = self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState[name],))
+        return found
 
     @property
     def trials(self) -> list[Trial]:
@@ -104,7 +110,7 @@ class Study:
         seed = int(np.random.default_rng([self._seed, number]).integers(2**31))
         with _quiet(self._optuna):
             self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
-            if number < len(self._spaces):
+            if number < len(self._spaces) and not self._in_state("WAITING"):  # else of a process that was stopped here
                 solver = list(self._spaces)[number]
                 first = {f"{solver}:{name}": value for name, value in self._defaults[solver].items()}
                 self._study.enqueue_trial({"solver": solver, **first})
@@ -112,7 +118,7 @@ class Study:
             solver = asked.suggest_categorical("solver", list(self._spaces))
             chosen: dict[str, Any] = {}
             for name, values in self._spaces[solver].items():
-                if values.applies(chosen):
+                if values.applies({**self._fixed, **chosen}):
                     chosen[name] = _suggested(asked, f"{solver}:{name}", values)
         return asked, {"solver": solver, **chosen}
 

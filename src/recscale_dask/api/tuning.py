@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from recscale_dask.api.executors import ExecutorLike
-from recscale_dask.api.fitting import as_matrix, factorize
-from recscale_dask.api.judging import evaluate
+from recscale_dask.api.fitting import as_matrix, duplicates_of, factorize
+from recscale_dask.api.judging import evaluate, parsed_metrics
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session_of_parts
 from recscale_dask.api.study import Study, capped, names_of, plain_space
 from recscale_dask.api.validation import HeldOut, held_out, some_users
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import plain, whole_number
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import (
     ExecutorUnavailable,
@@ -28,7 +28,7 @@ from recscale_dask.errors import (
     TaskNotPortable,
     WorkerLost,
 )
-from recscale_dask.evaluation.trial import parse_metric
+from recscale_dask.evaluation.held_out import check_users
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -37,7 +37,8 @@ from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.hooks.specs import ExecutorRequest
 from recscale_dask.model import sha256_of
 from recscale_dask.solvers.base import Solver
-from recscale_dask.solvers.space import Space, Whole
+from recscale_dask.solvers.space import Choice, Real, Space, Whole
+from recscale_dask.types import Aggregation
 
 _NOT_OF_A_TRIAL = (WorkerLost, ExecutorUnavailable, TaskNotPortable)  # the next one would fail too
 _ARGUMENTS = ("rank", "weighting", "user_scaling", "item_scaling", "tol")
@@ -122,12 +123,17 @@ def tune(
     whole_number(trials, "trials")
     if n_users is not None:
         whole_number(n_users, "n_users")
-    constant = {"seed": seed, **(fixed or {})}
-    known = held_out(data, test, how=how, fraction=fraction, seed=seed)
-    known = replace(known, matrix=known.matrix.ready(), test=some_users(known.test, n_users, seed))
+    judges = parsed_metrics(names)
+    constant = plain({"seed": seed, **(fixed or {})})
     solvers = {name: plugin_manager().resolve("solvers", name) for name in names_of(solver)}
     if not solvers:
         raise OptionError("there are no solvers to tune; name one")
+    # One matrix is for all of them: what they do not agree on is as it is by default.
+    ways = {duplicates_of(name) for name in solvers}
+    duplicates: Aggregation = ways.pop() if len(ways) == 1 else "sum"
+    known = held_out(data, test, how=how, fraction=fraction, seed=seed, duplicates=duplicates)
+    known = replace(known, matrix=known.matrix.ready(), test=some_users(known.test, n_users, seed))
+    check_users(known.matrix.users, known.test)
     if strangers := sorted((space or {}).keys() - solvers.keys()):
         raise OptionError(
             f"space names {', '.join(map(repr, strangers))}, and the solvers that are tuned are {', '.join(solvers)}"
@@ -137,8 +143,9 @@ def tune(
     spaces = {name: _space(target, (space or {}).get(name), constant, known) for name, target in solvers.items()}
     study = Study(
         spaces,
-        {name: _defaults(target, spaces[name]) for name, target in solvers.items()},
-        smaller_is_better=(smaller := _smaller_is_better(names[0])),
+        {name: _defaults(target, spaces[name], constant) for name, target in solvers.items()},
+        fixed=constant,
+        smaller_is_better=(smaller := judges[0].smaller_is_better),
         seed=seed,
         storage=storage,
         identity={
@@ -169,7 +176,7 @@ def tune(
             trials=tuple(ended), metric=names[0], smaller_is_better=smaller, fixed=constant, n_users=known.test.n_users
         )
         if refit:
-            everything = known.matrix if test is not None else as_matrix(data)
+            everything = known.matrix if test is not None else as_matrix(data, duplicates)
             limits: dict[str, Any] = {"memory_limit": memory_limit, "executor": opened, "progress": progress}
             found = replace(found, model=factorize(everything, **found.options, **limits))
     return found
@@ -222,6 +229,11 @@ def _check_fixed(name: str, target: type[Solver], fixed: Mapping[str, Any]) -> N
 def _space(target: type[Solver], asked: Space | None, fixed: Mapping[str, Any], known: HeldOut) -> Space:
     """Return what is tried of a solver: what it says, or what was asked for, without what is fixed."""
     space = target.space if asked is None else asked
+    if wrong := [name for name, values in space.items() if not isinstance(values, Whole | Real | Choice)]:
+        raise OptionError(
+            f"what to try of {wrong[0]} is a Whole, Real or Choice of recscale_dask.solvers.space, such as "
+            f"Choice((2, 4)); got {space[wrong[0]]!r}"
+        )
     own = {each.name for each in fields(target)}  # type: ignore[arg-type]
     if unknown := sorted(space.keys() - {*own, *_ARGUMENTS}):
         raise OptionError(
@@ -232,13 +244,13 @@ def _space(target: type[Solver], asked: Space | None, fixed: Mapping[str, Any], 
     return capped(free, {"rank": max(1, min(known.matrix.shape) - 1)})
 
 
-def _defaults(target: type[Solver], space: Space) -> dict[str, Any]:
+def _defaults(target: type[Solver], space: Space, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults of what is tried of a solver, as near as its space has them."""
     own = target()
     arguments = inspect.signature(factorize).parameters
     defaults: dict[str, Any] = {}
     for name, values in space.items():
-        if not values.applies(defaults):
+        if not values.applies({**fixed, **defaults}):
             continue
         value = getattr(own, name) if hasattr(own, name) else arguments[name].default
         if isinstance(values, Whole) and value is not None:
@@ -254,10 +266,6 @@ def _contains(values: Any, value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and values.low <= value <= values.high
 
 
-def _smaller_is_better(metric: str) -> bool:
-    return parse_metric(metric, lambda base: plugin_manager().resolve("metrics", base)).smaller_is_better
-
-
 def _fingerprint(known: HeldOut) -> str:
     """Return a hash of both sets: that a study is of the same data."""
     with SerialExecutor() as here:
@@ -265,5 +273,6 @@ def _fingerprint(known: HeldOut) -> str:
             here, summarize, known.matrix.sources, combine=operator.add, label="fingerprint"
         ).digest.hex()
     test = known.test.sorted()
-    parts = [train, sha256_of(test.user_codes, test.item_codes), test.users.fingerprint(), test.items.fingerprint()]
+    columns = [each for each in (test.user_codes, test.item_codes, test.values) if each is not None]
+    parts = [train, sha256_of(*columns), test.users.fingerprint(), test.items.fingerprint()]
     return " ".join(part[:16] for part in parts)

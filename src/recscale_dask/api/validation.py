@@ -13,6 +13,7 @@ from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
 from recscale_dask.evaluation.split import split
+from recscale_dask.types import Aggregation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,15 @@ class HeldOut:
     test: Interactions
 
 
-def held_out(data: Any, test: Any, *, how: str, fraction: float, seed: int) -> HeldOut:
+def held_out(
+    data: Any,
+    test: Any,
+    *,
+    how: str,
+    fraction: float,
+    seed: int,
+    duplicates: Aggregation = "sum",
+) -> HeldOut:
     """Return the data as they are beside a test set that is given; else split them.
 
     Pairs of user and item are counted once before the split, so that none is on both sides.
@@ -41,12 +50,14 @@ def held_out(data: Any, test: Any, *, how: str, fraction: float, seed: int) -> H
     test : Interactions, what `read_interactions` takes, or None
     how, fraction, seed
         See `recscale_dask.split`; only without a test set.
+    duplicates : {"sum", "max", "last"}
+        What becomes of several rows of one user and item.
     """
     if test is not None:
-        return HeldOut(as_matrix(data), test if isinstance(test, Interactions) else read_interactions(test))
+        return HeldOut(as_matrix(data, duplicates), test if isinstance(test, Interactions) else read_interactions(test))
     if how == "held-out-users":
         raise OptionError("users that are all held out are in no model; choose a way to split that keeps them all")
-    rows = data.aggregate() if isinstance(data, Interactions) else _interactions(as_matrix(data))
+    rows = data.aggregate(duplicates) if isinstance(data, Interactions) else _interactions(as_matrix(data))
     as_named: Any = how
     share = None if how.startswith("leave") else fraction  # which takes rows of each user by number
     train, held = split(rows, as_named, fraction=share, seed=seed)

@@ -16,7 +16,7 @@ _Number = TypeVar("_Number", int, float)
 def advise(
     source: options.Source,
     test: options.TestFile = None,
-    rank: Annotated[int, typer.Option("--rank", help="The largest.")] = 256,
+    rank: Annotated[int | None, typer.Option("--rank", help="The largest; by default 256, or what there is.")] = None,
     ranks: Annotated[
         str | None, typer.Option("--ranks", metavar="N,N", help="Those to judge; by default 8, 12, 16, 24, ...")
     ] = None,

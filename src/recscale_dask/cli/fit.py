@@ -38,7 +38,7 @@ def fit(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
-    duplicates: options.DuplicatesOption = options.Duplicates.sum,
+    duplicates: options.DuplicatesOfSolver = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", metavar="DIR", help="Keep the state after each pass in this folder.")
     ] = None,
@@ -77,7 +77,7 @@ def fit(
             typer.echo(f"note: there is no state in {checkpoint} yet; the fit begins at the start.", err=True)
         named["warm_start"] = warm_start and load_model(warm_start)
         with watch.timed("read"):
-            matrix = reading.matrix(source, duplicates.value)
+            matrix = reading.matrix(source, solver, duplicates)
         with watch.timed("fit"):
             model = factorize(
                 matrix,
@@ -112,7 +112,7 @@ def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
     return {
         "model": out,
         "solver": model.provenance["solver"],
-        "rank": model.provenance["options"]["rank"],
+        "rank": model.rank if model.rank_asked is None else model.rank_asked,
         "n_users": len(model.users),
         "n_items": len(model.items),
         "n_interactions": model.n_interactions,

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -79,6 +79,10 @@ ExecutorOptions: TypeAlias = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the executor; repeatable.")
 ]
 DuplicatesOption: TypeAlias = Annotated[Duplicates, typer.Option("--duplicates", help="Repeated pairs.")]
+DuplicatesOfSolver: TypeAlias = Annotated[
+    Duplicates | None,
+    typer.Option("--duplicates", help="Repeated pairs; by default their sum, and the last rating of als-explicit."),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Progress: TypeAlias = Annotated[
     bool | None,
@@ -133,15 +137,17 @@ class Input:
         """Return which column holds what, as the api takes it."""
         return {name: _column(text) for name, text in asdict(self).items() if name != "format"}
 
-    def matrix(self, source: str, duplicates: Literal["sum", "max", "last"] = "sum") -> UserItemMatrix:
-        """Return the matrix of a store, or of interactions at a path, glob or URL."""
+    def matrix(self, source: str, solver: str, duplicates: Duplicates | None = None) -> UserItemMatrix:
+        """Return the matrix of a store, or of interactions at a path, glob or URL, for a fit."""
+        from recscale_dask.api.fitting import duplicates_of
         from recscale_dask.data.interactions import Interactions
         from recscale_dask.data.matrix import UserItemMatrix
 
         data = self.data(source)
         if isinstance(data, Interactions):
-            return UserItemMatrix.from_interactions(data, duplicates=duplicates)
-        if duplicates != "sum":
+            how = duplicates_of(solver) if duplicates is None else duplicates.value
+            return UserItemMatrix.from_interactions(data, duplicates=how)
+        if duplicates not in (None, Duplicates.sum):
             raise typer.BadParameter(
                 f"{source} is a store, where repeated pairs were combined when it was made: see `recscale ingest`",
                 param_hint="--duplicates",

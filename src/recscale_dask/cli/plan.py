@@ -26,7 +26,7 @@ def plan(
     value: options.Value = None,
     time: options.Time = None,
     format: options.Format = None,
-    duplicates: options.DuplicatesOption = options.Duplicates.sum,
+    duplicates: options.DuplicatesOfSolver = None,
     as_json: options.Json = False,
 ) -> None:
     """Tell what a fit with these options would take; exit code 1 if it does not fit."""
@@ -45,5 +45,5 @@ def plan(
     with options.opened_executor(executor, executor_options, told=False) as opened:
         from recscale_dask.api import fitting
 
-        forecast = fitting.plan(reading.matrix(source, duplicates.value), **named, executor=opened, **solver_options)
+        forecast = fitting.plan(reading.matrix(source, solver, duplicates), **named, executor=opened, **solver_options)
     print_plan(forecast, as_json=as_json)

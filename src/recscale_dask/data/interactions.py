@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from recscale_dask.data.columns import Cells, to_times, to_values
 from recscale_dask.data.vocabulary import Vocabulary, decoded
 from recscale_dask.errors import DataError, OptionError
-from recscale_dask.types import Codes, IntArray
+from recscale_dask.types import Aggregation, Codes, IntArray
 
-AGGREGATIONS = ("sum", "max", "last")
+AGGREGATIONS = get_args(Aggregation)
 
 _MANY_ROWS = 1 << 17  # from here on sorting takes longer than getting ready for sorting faster
 
@@ -112,7 +112,7 @@ class Interactions:
         items, item_codes = _compacted(self.items, self.item_codes)
         return replace(self, user_codes=user_codes, item_codes=item_codes, users=users, items=items)
 
-    def aggregate(self, how: Literal["sum", "max", "last"] = "sum") -> Interactions:
+    def aggregate(self, how: Aggregation = "sum") -> Interactions:
         """Return each (user, item) pair once, sorted by user and then item.
 
         Parameters

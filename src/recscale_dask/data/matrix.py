@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,7 @@ from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError, StoreError
 from recscale_dask.outputs import check_folder
 from recscale_dask.remote import is_url
-from recscale_dask.types import Recipe
+from recscale_dask.types import Aggregation, Recipe
 
 if TYPE_CHECKING:
     import dask.array
@@ -67,9 +67,7 @@ class UserItemMatrix:
     fingerprint: str | None = None
 
     @classmethod
-    def from_interactions(
-        cls, interactions: Interactions, *, duplicates: Literal["sum", "max", "last"] = "sum"
-    ) -> UserItemMatrix:
+    def from_interactions(cls, interactions: Interactions, *, duplicates: Aggregation = "sum") -> UserItemMatrix:
         """Make a matrix of interactions.
 
         Parameters
@@ -184,9 +182,7 @@ class UserItemMatrix:
         with nullcontext() if is_url(store) else store_lock(store):
             write_store(store, self.sources, self.users, self.items, overwrite=overwrite)
 
-    def append(
-        self, interactions: Interactions, *, duplicates: Literal["sum", "max", "last"] = "sum"
-    ) -> UserItemMatrix:
+    def append(self, interactions: Interactions, *, duplicates: Aggregation = "sum") -> UserItemMatrix:
         """Add interactions, and users and items that are new in them, to the store; return the matrix as it is then.
 
         What is there stays where it is: it is read once, and the new values are written beside it. Codes stay what

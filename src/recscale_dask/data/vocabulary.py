@@ -169,6 +169,11 @@ class Vocabulary:
         codes: Codes = pc.fill_null(found, -1).to_numpy().astype(np.int32, copy=False)
         return codes
 
+    @property
+    def is_range(self) -> bool:
+        """Whether the ids are 0, 1, 2, ..., which is what rows and columns without ids have."""
+        return self._first == 0
+
     @cached_property
     def _first(self) -> int | None:
         """The first of integer ids without a gap, whose codes need no table; None for others."""

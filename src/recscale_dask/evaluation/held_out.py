@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.data.interactions import Interactions
+from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.errors import DataError, SeenTestWarning, UnknownIdWarning
 from recscale_dask.model import Factors, SeenItems
 
@@ -62,6 +63,32 @@ class HeldOut:
         return order
 
 
+def check_users(users: Vocabulary, test: Interactions) -> NDArray[np.int32]:
+    """Return the codes of the users of a test set, -1 of those that are unknown.
+
+    Parameters
+    ----------
+    users : Vocabulary
+        Of a model, or of what one is to be fitted to.
+    test : Interactions
+
+    Raises
+    ------
+    DataError
+        If it has no rows, or no user that is known.
+    """
+    if not len(test):
+        raise DataError("the test set has no rows, so there is nothing to evaluate on")
+    codes: NDArray[np.int32] = users.codes(test.users.ids, missing="ignore")
+    if not (codes[test.user_codes] >= 0).any():
+        raise DataError(
+            f"no user of the test set is in the model. Are these the ids that it was fitted with ({users.ids.type}, "
+            f"such as {users.ids[0]}; the test set has {test.users.ids[0]})? Users that were held out whole are judged "
+            "by what else is known of them: give that as fold_in=."
+        )
+    return codes
+
+
 def held_out(model: Factors, test: Interactions) -> HeldOut:
     """Return a test set in the codes of a model.
 
@@ -70,17 +97,9 @@ def held_out(model: Factors, test: Interactions) -> HeldOut:
     DataError
         If it has no rows, or no user of the model.
     """
-    if not len(test):
-        raise DataError("the test set has no rows, so there is nothing to evaluate on")
-    users = model.users.codes(test.users.ids, missing="ignore")[test.user_codes]
+    users = check_users(model.users, test)[test.user_codes]
     items = model.items.codes(test.items.ids, missing="ignore")[test.item_codes]
     known_user = users >= 0
-    if not known_user.any():
-        raise DataError(
-            "no user of the test set is in the model. Are these the ids that it was fitted with "
-            f"({model.users.ids.type}, such as {model.users.ids[0]}; the test set has {test.users.ids[0]})? Users that "
-            "were held out whole are judged by what else is known of them: give that as fold_in=."
-        )
     # One key per (user, test item): what is relevant for ranking, each once, unknown items too.
     keys = _each_once(users[known_user].astype(np.int64) * test.n_items + test.item_codes[known_user])
     known, n_relevant = np.unique(keys // test.n_items, return_counts=True)
@@ -119,7 +138,10 @@ def check_unseen(known: HeldOut, *, ranked: bool) -> None:
     n_pairs = len(known.relevant.indices)
     if known.n_seen <= _MOST_SEEN * n_pairs:
         return
-    cure = "Fit on one part of the data and judge by the other: see split."
+    cure = (
+        "Fit on one part of the data and judge by the other: see split. Of data with repeated pairs, count each once "
+        "before that: interactions.aggregate()."
+    )
     if known.n_seen == n_pairs and ranked:
         raise DataError(
             f"all {n_pairs:,} pairs of the test set are in the data that the model was fitted to, or that was folded "

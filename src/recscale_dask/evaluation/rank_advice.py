@@ -50,6 +50,8 @@ class RankAdvice:
         Filter by filter, ranks ascending.
     metric : str
         What decides.
+    smaller_is_better : bool
+        Whether it does so by being small.
     n_users : int
         Test users that were averaged over.
     fitted : dict of str to object
@@ -60,14 +62,19 @@ class RankAdvice:
 
     points: tuple[RankPoint, ...]
     metric: str
+    smaller_is_better: bool
     n_users: int
     fitted: dict[str, Any]
     seconds: dict[str, float]
 
     @property
     def best(self) -> RankPoint:
-        """The highest metric; of equal ones the first."""
-        return max(self.points, key=lambda point: point.metrics[self.metric])
+        """The best by the metric; of equal ones the first."""
+        return max(self.points, key=self._worth)
+
+    def _worth(self, point: RankPoint) -> float:
+        value = point.metrics[self.metric]
+        return -value if self.smaller_is_better else value
 
     @property
     def suggestion(self) -> RankPoint:
@@ -76,9 +83,9 @@ class RankAdvice:
         The rule is that of Breiman, Friedman, Olshen and Stone (1984, section 3.4.3).
         """
         best = self.best
-        enough = best.metrics[self.metric] - best.standard_errors[self.metric]
-        near = [point for point in self.points if point.metrics[self.metric] >= enough]
-        return min(near, key=lambda point: (point.rank, -point.metrics[self.metric]))
+        enough = self._worth(best) - best.standard_errors[self.metric]
+        near = [point for point in self.points if self._worth(point) >= enough]
+        return min(near, key=lambda point: (point.rank, -self._worth(point)))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -16,21 +16,31 @@ def places(ordered: Interactions, *, by_time: bool, seed: int) -> tuple[NDArray[
     Parameters
     ----------
     ordered : Interactions
-        Sorted; ties in time are broken by that order.
+        Sorted, so that what is random does not depend on the order of the input.
     by_time : bool
-        The latest row first; otherwise in random order.
+        The latest row first, of equal times at random; otherwise in random order.
     seed : int
     """
     users = ordered.user_codes
-    keys = ordered.times
-    if keys is None or not by_time:
-        keys = np.random.default_rng(seed).permutation(len(ordered))
-    by_key = stable_order(keys)
+    by_key = order_in_time(ordered, by_time=by_time, seed=seed)
     by_user = by_key[stable_order(users[by_key].astype(np.int64))]
     sizes = np.bincount(users)
     last = np.empty(len(ordered), np.int64)
     last[by_user] = np.cumsum(sizes)[users[by_user]] - 1 - np.arange(len(ordered))
     return last, sizes[users]
+
+
+def order_in_time(ordered: Interactions, *, by_time: bool, seed: int) -> NDArray[np.intp]:
+    """Return the order of rows by their times, those of equal times (or all, without `by_time`) at random.
+
+    Ids must not decide: catalogues number new items last, so that a test set cut by them would be of other items.
+    """
+    order = np.random.default_rng(seed).permutation(len(ordered))
+    if not by_time:
+        return order
+    assert ordered.times is not None
+    by_key: NDArray[np.intp] = order[stable_order(ordered.times[order])]
+    return by_key
 
 
 def chosen(ordered: Interactions, users: float, seed: int) -> NDArray[np.bool_]:
@@ -43,11 +53,12 @@ def chosen(ordered: Interactions, users: float, seed: int) -> NDArray[np.bool_]:
     DataError
         If there are not so many.
     """
-    if isinstance(users, float) and not 0 < users < 1:
+    share = isinstance(users, float | np.floating)
+    if share and not 0 < users < 1:
         raise OptionError(f"users must be a whole number, or a share above 0 and below 1; got {users}. Try 0.1.")
     sizes = np.bincount(ordered.user_codes, minlength=ordered.n_users)
     occurring = int(np.count_nonzero(sizes))
-    wanted = max(1, round(users * occurring)) if isinstance(users, float) else whole_number(users, "users")
+    wanted = max(1, round(users * occurring)) if share else whole_number(users, "users")
     candidates = np.flatnonzero(sizes > 1)
     if wanted > len(candidates) or wanted >= occurring:
         raise DataError(

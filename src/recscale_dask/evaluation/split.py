@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recscale_dask.checks import whole_number
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError
-from recscale_dask.evaluation.rows_of_users import chosen, places
+from recscale_dask.evaluation.rows_of_users import chosen, order_in_time, places
 
 How: TypeAlias = Literal["random", "temporal", "leave-one-out", "leave-k-out", "per-user-random", "per-user-temporal"]
 By: TypeAlias = Literal["time", "random"]
@@ -92,7 +92,7 @@ def split(
         How many users, or which share of them, ``held-out-users`` holds out; by default a tenth. Users with one row
         are not among them.
     seed : int
-        Of what is random.
+        Of what is random, which of several rows of the same time are the latest too.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def split(
     if how == "random":
         held_out = _random(ordered, round(fraction * len(ordered)), seed)
     elif how == "temporal":
-        held_out = _latest(ordered, round(fraction * len(ordered)))
+        held_out = _latest(ordered, round(fraction * len(ordered)), seed)
     else:
         last, sizes = places(ordered, by_time=by_time, seed=seed)
         if how.startswith("leave"):
@@ -183,9 +183,7 @@ def _random(ordered: Interactions, wanted: int, seed: int) -> NDArray[np.bool_]:
     return held_out
 
 
-def _latest(ordered: Interactions, wanted: int) -> NDArray[np.bool_]:
-    assert ordered.times is not None
-    by_time = np.argsort(ordered.times, kind="stable")
+def _latest(ordered: Interactions, wanted: int, seed: int) -> NDArray[np.bool_]:
     held_out = np.zeros(len(ordered), dtype=bool)
-    held_out[by_time[len(ordered) - wanted :]] = True
+    held_out[order_in_time(ordered, by_time=True, seed=seed)[len(ordered) - wanted :]] = True
     return held_out

@@ -18,6 +18,7 @@ import pluggy
 PROJECT = "recscale_dask"
 ENTRY_POINT_GROUP = "recscale_dask"
 _SMALL = 1 << 23  # stored values times rank below which threads cost more than they bring
+_BLINK = 2.0  # seconds of a forecast above which they do not, whatever the rank is
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -93,6 +94,8 @@ class ExecutorRequest:
         Number of factors.
     bytes_needed : int
         Memory that the plan forecasts on the threads of this process; 0 if there is no plan.
+    seconds : float
+        Time that the plan forecasts there; 0 if there is no plan.
     bytes_free : int
         Memory that there is for it: a limit that was given, or what this machine has; 0 if there is no plan.
     """
@@ -103,12 +106,13 @@ class ExecutorRequest:
     n_stored: int
     rank: int
     bytes_needed: int = 0
+    seconds: float = 0.0
     bytes_free: int = 0
 
     @property
     def is_small(self) -> bool:
         """Whether it is done in a blink, so that sending it anywhere costs more than doing it."""
-        return self.n_stored * self.rank < _SMALL
+        return self.n_stored * self.rank < _SMALL and self.seconds < _BLINK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
 import pyarrow as pa
 
@@ -36,6 +35,7 @@ from recscale_dask.io.ingest_window import Window
 from recscale_dask.io.pieces import Stream
 from recscale_dask.outputs import check_folder
 from recscale_dask.remote import is_url
+from recscale_dask.types import Aggregation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Rules:
         Times that interactions lie in.
     """
 
-    duplicates: Literal["sum", "max", "last"] = "sum"
+    duplicates: Aggregation = "sum"
     min_user_interactions: int = 1
     min_item_interactions: int = 1
     window: Window = field(default_factory=Window)

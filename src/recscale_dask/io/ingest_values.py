@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from recscale_dask.io.ingest_files import read_columns, refusing_to_write
 from recscale_dask.io.ingest_groups import Group
 from recscale_dask.io.ingest_rows import NumberedRows
 from recscale_dask.linalg.row_moves import kept_values, prune
+from recscale_dask.types import Aggregation
 
 _THREADS = 2
 PART_VALUES = 1 << 21
@@ -76,7 +77,7 @@ _Combined: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.fl
 
 
 def combine_rows(
-    rows: NumberedRows, groups: list[Group], duplicates: Literal["sum", "max", "last"], folder: Path, observer: Observer
+    rows: NumberedRows, groups: list[Group], duplicates: Aggregation, folder: Path, observer: Observer
 ) -> StoredValues:
     """Return the values of each user and item, combined as `Interactions.aggregate` does; the groups are deleted."""
 

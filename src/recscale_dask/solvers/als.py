@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import Summary, Transform, kept_summary, summary_of
@@ -36,6 +36,7 @@ from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.reading import readable_blocks, reading_executor
 from recscale_dask.solvers.space import Choice, Real, Space, Whole
 from recscale_dask.solvers.warm_start import matched
+from recscale_dask.types import Aggregation
 
 METHODS = ("auto", "cholesky", "cg")
 """How the system of each row can be solved."""
@@ -303,7 +304,8 @@ class ExplicitALSSolver(ALSSolver):
 
     Minimizes, over the stored values r, ``sum (r - m - b_u - b_i - x_u y_i)^2 + sum l_u |x_u|^2 + sum l_i |y_i|^2 +
     s (sum b_u^2 + sum b_i^2)``, with the mean m of all, ``l = regularization n^exponent`` for n stored values, and
-    ``s = bias_regularization``. The factors of a model end with the biases, so its scores are ratings.
+    ``s = bias_regularization``. The factors of a model end with the biases, so its scores are ratings. Of
+    several ratings of one item by a user, a fit of `Interactions` takes the last.
 
     Parameters
     ----------
@@ -315,6 +317,8 @@ class ExplicitALSSolver(ALSSolver):
     max_sweeps, method, cg_steps, nonnegative
         See `ImplicitALSSolver`; biases may be negative in any case.
     """
+
+    duplicates: ClassVar[Aggregation] = "last"  # who rates again has changed their mind
 
     regularization: float = 1.2
     bias_regularization: float = 4.0
@@ -365,8 +369,7 @@ class ExplicitALSSolver(ALSSolver):
 
 def check_number(value: Any, name: str, *, most: float = np.inf) -> None:
     """Raise an OptionError unless a value is a finite number of at least 0, and at most `most`."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most or not np.isfinite(value):
+    if not is_number(value) or not 0 <= value <= most or not np.isfinite(value):
         limits = "of at least 0" if most == np.inf else f"from 0 to {most:g}"
         raise OptionError(f"{name} must be a number {limits}; got {name}={value!r}")
 

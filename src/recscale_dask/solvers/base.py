@@ -20,6 +20,7 @@ from recscale_dask.solvers.checkpoint import Checkpoints
 from recscale_dask.solvers.forecast import Forecast, MatrixBytes, Workers, model_bytes
 from recscale_dask.solvers.rates import Rates
 from recscale_dask.solvers.space import Space
+from recscale_dask.types import Aggregation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,18 @@ class Solver(ABC):
         Whether a fit can start from an earlier model; then `check` looks at that too.
     checkpoints : bool
         Whether a fit keeps its state in `Problem.checkpoints`, and goes on from there.
+    uses_rank : bool
+        Whether the rank means anything to it; if not, plans tell none.
+    duplicates : {"sum", "max", "last"}
+        What becomes of several rows of one user and item, where a fit is given rows.
     space : Space
         What `recscale_dask.tune` tries: ranges of options, of the rank and of the weighting; here nothing.
     """
 
     warm_starts: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = False
+    uses_rank: ClassVar[bool] = True
+    duplicates: ClassVar[Aggregation] = "sum"
     space: ClassVar[Space] = MappingProxyType({})
 
     @abstractmethod

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from recscale_dask.checks import is_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.errors import DataError, OptionError
 from recscale_dask.execution.contract import Executor
@@ -43,6 +44,7 @@ class EASESolver(Solver):
         Penalty on the weights, above 0: larger ones keep to what many users have in common.
     """
 
+    uses_rank: ClassVar[bool] = False
     space: ClassVar[Space] = MappingProxyType(
         {"ridge": Real(10.0, 10_000.0, log=True), "weighting": Choice(("binary", None))}
     )
@@ -52,7 +54,7 @@ class EASESolver(Solver):
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if an option cannot work."""
         check_weighting_alone(problem, "Use weighting, or leave them out.")
-        if not isinstance(self.ridge, int | float | np.number) or not 0 < self.ridge < np.inf:
+        if not is_number(self.ridge) or not 0 < self.ridge < np.inf:
             raise OptionError(f"ridge must be a positive number, such as 500; got {self.ridge!r}")
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:

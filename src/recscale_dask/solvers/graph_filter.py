@@ -18,7 +18,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
@@ -86,7 +86,7 @@ class GraphFilterSolver(Solver):
         check_weighting_alone(problem, "Use user_exponent and item_exponent.")
         for name in ("low_pass", "user_exponent", "item_exponent", "sharpen_time"):
             number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int | float | np.number) or not np.isfinite(number):
+            if not is_number(number) or not np.isfinite(number):
                 raise OptionError(f"{name} must be a finite number, such as {_DEFAULTS[name]}; got {number!r}")
         if self.sharpen_time < 0:
             raise OptionError(f"sharpen_time must be 0 or a positive number, such as 2.5; got {self.sharpen_time!r}")
@@ -95,7 +95,8 @@ class GraphFilterSolver(Solver):
             raise OptionError(f"sharpen_method is 'rk4' or 'euler'; got {self.sharpen_method!r}")
         if self.merge not in ("early", "late"):
             raise OptionError(f"merge is 'early' or 'late'; got {self.merge!r}")
-        check_rank(problem.rank, problem.matrix.shape)
+        if self.low_pass:
+            check_rank(problem.rank, problem.matrix.shape)
         SVDSolver().check(self._decomposed(problem))
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Executor
@@ -45,6 +45,7 @@ class ItemKNNSolver(Solver):
         similar by chance; 0 is the plain cosine.
     """
 
+    uses_rank: ClassVar[bool] = False
     space: ClassVar[Space] = MappingProxyType(
         {
             "neighbors": Whole(10, 500, log=True),
@@ -60,7 +61,7 @@ class ItemKNNSolver(Solver):
         """Raise an OptionError if an option cannot work."""
         check_weighting_alone(problem, "Cosines undo the lengths of items already: leave them out.")
         whole_number(self.neighbors, "neighbors")
-        if not isinstance(self.shrinkage, int | float | np.number) or not 0 <= self.shrinkage < np.inf:
+        if not is_number(self.shrinkage) or not 0 <= self.shrinkage < np.inf:
             raise OptionError(f"shrinkage must be 0 or a positive number, such as 10; got {self.shrinkage!r}")
 
     def fit(self, problem: Problem, executor: Executor, observer: Observer = ignore) -> Factors:

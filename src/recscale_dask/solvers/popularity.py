@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,8 @@ class PopularitySolver(Solver):
 
     A user counts once, which is what ``weighting="binary"`` says too; other weightings and scalings are refused.
     """
+
+    uses_rank: ClassVar[bool] = False
 
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if the problem has a weighting or a scaling that would not be used."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.checks import is_number
 from recscale_dask.data.blocks import Block
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import (
@@ -56,7 +57,7 @@ def check_preparation(weighting: str | None, user_scaling: float, item_scaling: 
     """Raise an OptionError if there is no such weighting, or an exponent is not finite."""
     check_weighting(weighting)
     for name, exponent in (("user_scaling", user_scaling), ("item_scaling", item_scaling)):
-        if not isinstance(exponent, int | float | np.number) or not np.isfinite(exponent):
+        if not is_number(exponent) or not np.isfinite(exponent):
             raise OptionError(f"{name} must be a finite number, such as 0 or 0.5; got {exponent!r}")
 
 

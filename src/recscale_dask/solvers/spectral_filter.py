@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recscale_dask.checks import is_number
 from recscale_dask.errors import OptionError
 
 _Gains = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -61,8 +62,11 @@ class SpectralFilter:
         if self.name not in FILTERS:
             raise OptionError(f"no filter is called {self.name!r}; there are: {', '.join(FILTERS)}, or None")
         strength: Any = self.strength
-        number = isinstance(strength, int | float | np.number) and not isinstance(strength, bool)
-        if not number or not np.isfinite(strength) or (strength <= 0 if self.name == "ridge" else strength == 0):
+        if (
+            not is_number(strength)
+            or not np.isfinite(strength)
+            or (strength <= 0 if self.name == "ridge" else strength == 0)
+        ):
             rule = "above 0, such as 0.1" if self.name == "ridge" else "other than 0, such as 0.5"
             raise OptionError(f"filter={self.name!r} needs a filter_strength {rule}; got {strength!r}")
 

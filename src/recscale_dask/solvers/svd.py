@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.dense import DenseMatrix
 from recscale_dask.data.matrix import UserItemMatrix
@@ -334,7 +334,7 @@ def _swapped(center: str | None) -> str | None:
 
 
 def _check_options(tol: float, maxiter: int | None, block_size: int | None, basis_size: int | None) -> None:
-    if isinstance(tol, bool) or not isinstance(tol, int | float | np.number) or not tol >= 0:
+    if not is_number(tol) or not tol >= 0:
         raise OptionError(f"tol must be 0 or a positive fraction such as 1e-3; got {tol!r}")
     for name, option in (("maxiter", maxiter), ("block_size", block_size), ("basis_size", basis_size)):
         if option is not None:
