@@ -100,3 +100,11 @@ class DoubtfulDataWarning(UserWarning):
 
 class SeenTestWarning(UserWarning):
     """Held-out pairs that the model was fitted to, which it never recommends; says how many."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return the type and the message of an error, also of one that fails when it is asked for its message."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -307,6 +307,14 @@ def test_closed_client_is_refused() -> None:
         assert seconds_to_fail(DaskExecutor(client=client), "closed") < 1
 
 
+def test_client_that_is_closed_under_an_open_executor_is_a_lost_connection(scheduler: str) -> None:
+    with Client(scheduler, set_as_default=False) as client, DaskExecutor(client=client) as executor:
+        assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
+        client.close()
+        with pytest.raises(ExecutorUnavailable, match="scheduler is lost"):
+            list(map_blocks(executor, tasks.echo, range(3)))
+
+
 def test_options_that_exclude_each_other_are_refused() -> None:
     with pytest.raises(OptionError, match="not both"):
         DaskExecutor("tcp://127.0.0.1:8786", client=object())

@@ -87,6 +87,14 @@ def test_pool_of_the_caller_is_left_open(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(abs, -3).result() == 3
 
 
+def test_run_that_goes_on_after_its_executor_was_closed_says_so(pool: ProcessPoolExecutor) -> None:
+    with FuturesExecutor(pool) as executor:
+        answers = map_blocks(executor, tasks.echo, range(50))
+        assert next(answers) == 0
+    with pytest.raises(ExecutorUnavailable, match="'futures' is not open"):
+        list(answers)
+
+
 def test_pool_goes_in_where_an_executor_does() -> None:
     matrix = rs.UserItemMatrix.from_scipy(
         scipy.sparse.random_array((300, 40), density=0.2, rng=np.random.default_rng(0))

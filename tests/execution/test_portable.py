@@ -194,3 +194,16 @@ def test_blas_is_limited_by_any_thread_though_another_limited_it_before() -> Non
         thread.join()
     assert seen == [{1}]
     assert blas_threads() == before
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_error_that_cannot_be_printed_is_told_by_its_type() -> None:
+    def fails(block: int) -> None:
+        raise Unprintable
+
+    outcome = run_job(fails, Job(7, 0), {})
+    assert (outcome.index, outcome.error) == (7, "Unprintable")

@@ -1,16 +1,20 @@
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recscale_dask.errors import BlockFailed, IncompleteRun, TaskNotPortable, WorkerLost
+from recscale_dask.errors import BlockFailed, ExecutorUnavailable, IncompleteRun, TaskNotPortable, WorkerLost
 from recscale_dask.execution.contract import Broadcast, Capabilities, Job, Outcome
 from recscale_dask.execution.events import BlockDone, Event, RunFinished, RunStarted
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import LocalBroadcast, SerialExecutor
+from recscale_dask.execution.threads import ThreadsExecutor
 from recscale_dask.testing import tasks
 from recscale_dask.types import Combine, Task
 
@@ -192,6 +196,35 @@ def test_rounds_without_any_progress_end_in_worker_lost() -> None:
     with pytest.raises(WorkerLost, match=r"died 3 times in a row .*block 1 died.*executor='threads'"):
         list(map_blocks(executor, tasks.echo, range(3)))
     assert executor.asked == [[0, 1, 2], [1], [1], [1]]
+
+
+def test_reason_of_a_lost_worker_is_told() -> None:
+    executor = Scripted(lambda jobs: [Outcome(job.index, error="no such module", lost=True) for job in jobs])
+    with pytest.raises(WorkerLost, match=r"the worker that ran block \d died: no such module\)"):
+        list(map_blocks(executor, tasks.echo, range(2)))
+
+
+def test_open_executor_is_not_opened_again() -> None:
+    with SerialExecutor() as executor:
+        with pytest.raises(ExecutorUnavailable, match="executor 'serial' is open already"), executor:
+            pass
+        assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
+    with executor:  # but after it was closed
+        assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
+
+
+def test_fork_is_told_to_open_an_executor_of_its_own(tmp_path: Path) -> None:
+    with ThreadsExecutor(2) as executor:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            try:
+                list(map_blocks(executor, tasks.echo, range(3)))
+            except ExecutorUnavailable as error:
+                (tmp_path / "told").write_text(str(error))
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert "of which this one is a fork. Open one here" in (tmp_path / "told").read_text()
 
 
 def test_lost_worker_of_a_sum_on_workers_starts_it_again() -> None:

@@ -27,6 +27,11 @@ TOLD = {
     "plugin no-reader": "is no function of source and columns",
     "plugin no-metric": "is no metric",
     "plugin bad@name": "has a space or an @",
+    "plugin 5": "offers 5 with name=5; expected text",
+    "plugin no-target": "offers 'no-target' with target=None; expected text",
+    "plugin no-summary": "offers 'no-summary' with summary=None; expected text",
+    "plugin no-attribute": "with target='plugin_misfits'; expected 'package.module:attribute'",
+    "plugin contract-text": "with contract='1'; expected a whole number",
     "plugin misfits": "recscale_run_started that is never called; mark it with @hookimpl",
 }
 
@@ -77,6 +82,7 @@ def test_the_built_ins_are_well(checks) -> None:
     for name in ("serial", "threads", "processes", "dask"):
         assert checks[f"executor {name}"]["ok"]
     assert checks["executor loud"]["ok"]
+    assert checks["executor well"]["ok"]
 
 
 def test_a_fit_works_beside_all_of_them(tmp_path: Path) -> None:
@@ -94,3 +100,15 @@ def test_what_an_engine_prints_is_kept_off_the_answer(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["rank"] == 2
     assert "here we go" in ran.stderr
+
+
+@pytest.mark.parametrize("executor", [["processes"], ["dask"], ["futures", "--option", "pool=loky"]], ids=" ".join)
+def test_what_workers_print_is_kept_off_the_answer(tmp_path: Path, executor: list[str]) -> None:
+    (tmp_path / "ratings.csv").write_text("user,item\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(0, 35, 2)))
+    (tmp_path / "test.csv").write_text("user,item\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(1, 35, 2)))
+    assert recscale("fit", tmp_path / "ratings.csv", "--out", tmp_path / "model", "--rank", 2).returncode == 0
+    test = ["--test", tmp_path / "test.csv", "--metrics", "noisy@3"]
+    ran = recscale("evaluate", tmp_path / "model", *test, "--executor", *executor, "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert "noisy@3" in json.loads(ran.stdout)["metrics"]
+    assert "judging" in ran.stderr

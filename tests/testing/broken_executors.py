@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections import deque
+import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -120,7 +121,11 @@ class MixesUpRuns(SerialExecutor):
     fails = "test_two_runs_at_once_get_their_own_answers"
 
     def __init__(self) -> None:
-        self._answers: deque[Outcome] = deque()
+        self._answers_of: defaultdict[int, deque[Outcome]] = defaultdict(deque)  # a thread
+
+    @property
+    def _answers(self) -> deque[Outcome]:
+        return self._answers_of[threading.get_ident()]
 
     def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
         n_ahead = 0
@@ -137,6 +142,23 @@ class MixesUpRuns(SerialExecutor):
         finally:
             for _ in range(n_ahead):
                 self._answers.popleft()
+
+
+class IsForOneThread(SerialExecutor):
+    """Gives answers of nobody while two threads want some."""
+
+    fails = "test_two_threads_get_their_own_answers"
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []
+
+    def outcomes(self, task: Task, jobs: Jobs, constants: Constants) -> Iterator[Outcome]:
+        self._threads.append(threading.get_ident())
+        try:
+            for outcome in super().outcomes(task, jobs, constants):
+                yield outcome if len(set(self._threads)) == 1 else replace(outcome, value=None)
+        finally:
+            self._threads.remove(threading.get_ident())
 
 
 class CountsWithNumpy(SerialExecutor):

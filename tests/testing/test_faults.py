@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from recscale_dask.execution.run import fold_blocks, map_blocks
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.execution.threads import ThreadsExecutor
 from recscale_dask.testing import tasks
-from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask, attempts
+from recscale_dask.testing.faults import Fault, FaultyExecutor, FaultyTask, attempts, missed
 from recscale_dask.testing.leftovers import wait_until
 from recscale_dask.types import Task
 
@@ -99,3 +100,35 @@ def test_counted_faults_need_a_folder() -> None:
 def test_unknown_fault_says_which_there_are() -> None:
     with pytest.raises(OptionError, match=re.escape("raise, sleep, late, freeze, kill, twice; got 'hiccup'")):
         Fault(1, "hiccup")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"block": -1}, "block must be"), ({"attempt": 0}, "attempt must be"), ({"seconds": -1.0}, "seconds must be")],
+)
+def test_fault_that_can_never_happen_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Fault(**{"block": 1, "kind": "sleep", **wrong})
+
+
+def test_faults_that_did_not_happen_are_named(tmp_path: Path) -> None:
+    faults = (Fault(1, "raise"), Fault(1, "sleep", attempt=None), Fault(2, "raise", attempt=2), Fault(99, "raise"))
+    with FaultyExecutor(SerialExecutor(), faults, str(tmp_path)) as executor:
+        assert list(map_blocks(executor, tasks.echo, range(4))) == [0, 1, 2, 3]
+    assert missed(faults, tmp_path) == [*faults[2:]]
+
+
+def test_workers_cannot_be_killed_where_there_are_none(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OptionError, match="executor 'threads' runs tasks in this process, where 'kill' cannot be tried"),
+        FaultyExecutor(ThreadsExecutor(n_workers=2), (Fault(0, "kill"),), tmp_path),
+    ):
+        pass
+
+
+def test_folder_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OptionError, match=r"attempts are counted in a folder, and .* is none. Create it"),
+        FaultyExecutor(SerialExecutor(), (), tmp_path / "nowhere"),
+    ):
+        pass

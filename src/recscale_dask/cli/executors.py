@@ -23,6 +23,7 @@ def executors(as_json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table("name", "works here", "what it is", "package", box=None)
+    table.columns[1].overflow = "fold"  # names in a reason are its point
     for each in listings:
         works = "[green]yes" if each.available else f"[yellow]no: {escape(each.reason)}"
         table.add_row(f"[bold]{escape(each.name)}", works, escape(each.summary), each.package)

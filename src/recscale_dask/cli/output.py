@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,19 +35,42 @@ class Stopwatch:
         self.seconds[part] = round(time.perf_counter() - start, 3)
 
 
+_STDOUT, _STDERR = 1, 2  # numbers that other processes take over
+
 _results: ContextVar[TextIO | None] = ContextVar("results", default=None)
 """Where results go while stdout is kept for them alone."""
 
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """Keep stdout for `print_json`: what plugins and their engines print goes to stderr."""
-    token = _results.set(sys.stdout)
+    """Keep stdout for `print_json`: what plugins, their engines and workers print goes to stderr."""
+    with ExitStack() as undo:
+        token = _results.set(undo.enter_context(_own_stdout()))
+        undo.callback(_results.reset, token)
+        undo.enter_context(redirect_stdout(sys.stderr))
+        yield
+
+
+@contextmanager
+def _own_stdout() -> Iterator[TextIO]:
+    """Yield stdout, and let processes that are started in here take over stderr in its place."""
     try:
-        with redirect_stdout(sys.stderr):
-            yield
+        kept = os.dup(_STDOUT) if sys.stdout.fileno() == _STDOUT else None
+    except (OSError, ValueError):
+        kept = None
+    if kept is None:  # a program has it replaced or closed
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    try:
+        with suppress(OSError):  # there is no stderr
+            os.dup2(_STDERR, _STDOUT)
+        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as results:
+            yield results
     finally:
-        _results.reset(token)
+        sys.stdout.flush()
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
 
 
 def only_results() -> bool:

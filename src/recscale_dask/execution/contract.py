@@ -6,12 +6,13 @@ Third parties subclass `Executor`, register an ``ExecutorSpec`` through the hook
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from recscale_dask.errors import ExecutorUnavailable
+from recscale_dask.errors import ExecutorUnavailable, error_text
 from recscale_dask.types import Combine, Task
 
 CONTRACT = 1
@@ -86,6 +87,11 @@ class Outcome:
     seconds: float = 0.0
 
 
+def unportable(index: int, error: BaseException, what: str = "") -> Outcome:
+    """Return the outcome of a job that cannot be sent, or whose result cannot come back; `what` may say which."""
+    return Outcome(index, error=f"{what and f'{what}: '}{error_text(error)}", portable=False)
+
+
 class Broadcast(ABC):
     """A big constant that was sent once; picklable, and a `Recipe`: ``load()`` gives it on the worker."""
 
@@ -102,12 +108,14 @@ class Executor(ABC):
     """Runs pure tasks on jobs, somewhere.
 
     The constructor only stores; `start` acts. Used as a context manager; it may be opened again after
-    it was closed. All methods are called from one thread at a time.
+    it was closed, but not before. `outcomes`, `fold` and `broadcast` may be called by several threads at once, as an
+    executor that is open may serve several calls.
     """
 
     contract: ClassVar[int] = CONTRACT
     name: str = "executor"
     capabilities: Capabilities = Capabilities()
+    _process: int | None = None  # where it is open
     label: str = ""
     """What the core has it run now, such as ``"svd pass 3"``, for engines with pages that show work by name."""
 
@@ -131,15 +139,29 @@ class Executor(ABC):
         )
 
     def __enter__(self) -> Self:
+        if self._process == os.getpid():
+            raise ExecutorUnavailable(
+                f"executor {self.name!r} is open already. Use it as it is; whoever opened it closes it."
+            )
+        self._process = os.getpid()
         try:
             self.start()
         except BaseException:
-            self.stop()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._process = None
         self.stop()
+
+    def check_process(self) -> None:
+        """Raise an ExecutorUnavailable in a fork of the process that opened it, where nobody would ever answer."""
+        if self._process not in (None, os.getpid()):
+            raise ExecutorUnavailable(
+                f"executor {self.name!r} was opened in process {self._process}, of which this one is a fork. Open one "
+                "here, after the fork."
+            )
 
     @property
     @abstractmethod

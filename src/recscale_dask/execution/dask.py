@@ -60,7 +60,8 @@ class DaskExecutor(Executor):
         constants are then mapped from one copy instead of sent. By default the workers there are at
         the start are asked; say False if workers on other machines may join them.
     timeout : float
-        Seconds to wait for the scheduler and for a first worker, and for another one when all are gone.
+        Seconds to wait for the answer of a scheduler and for a first worker, and for another one when all are gone.
+        An address where nobody listens is told at once.
     security : distributed.Security, optional
         For TLS, of an address or of a cluster of its own. By default, Dask's configuration.
     tls_ca_file, tls_cert, tls_key : str, optional
@@ -263,6 +264,8 @@ class DaskExecutor(Executor):
     def _opened(self) -> Link:
         if self._link is None:
             raise self.not_open()
+        if self._link.client.status == "closed":  # by the caller, whose it is
+            raise _lost("the client is closed")
         return self._link
 
     def _workers(self) -> dict[str, int]:
@@ -277,9 +280,7 @@ class DaskExecutor(Executor):
             reason = f"the client is {client.status}"
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
-        raise ExecutorUnavailable(
-            f"the connection to the Dask scheduler is lost ({reason}). Look at the scheduler's log, then run again."
-        )
+        raise _lost(reason)
 
     def _look_at(self, link: Link, joined: set[str]) -> None:
         if not joined:
@@ -310,3 +311,9 @@ class DaskExecutor(Executor):
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > self._timeout:
                 raise WorkerLost(f"all Dask workers are gone, and none came back within {self._timeout:g} s")
+
+
+def _lost(reason: str) -> ExecutorUnavailable:
+    return ExecutorUnavailable(
+        f"the connection to the Dask scheduler is lost ({reason}). Look at the scheduler's log, then run again."
+    )

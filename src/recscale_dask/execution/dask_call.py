@@ -20,7 +20,7 @@ import cloudpickle
 from distributed import CancelledError, Future, KilledWorker
 
 from recscale_dask.errors import RecscaleError
-from recscale_dask.execution.contract import Broadcast, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Job, Outcome, unportable
 from recscale_dask.execution.dask_link import DaskBroadcast, Link
 from recscale_dask.execution.deposit import WORTH_MAPPING
 from recscale_dask.execution.exchange import Exchange
@@ -142,11 +142,6 @@ def check_pickles(value: Any) -> None:
     cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
 
 
-def unportable(index: int, error: Exception) -> Outcome:
-    """Return the outcome of a job that cannot be sent, or whose value cannot."""
-    return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
-
-
 # -- outcomes on their way ---------------------------------------------------------------------------
 
 
@@ -166,8 +161,7 @@ def _sealed(outcome: Outcome, blank: FileRecipe | None) -> Sealed | FileRecipe:
     try:
         sealed = Sealed.of(outcome)
     except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        sealed = Sealed.of(Outcome(outcome.index, error=reason, portable=False))
+        sealed = Sealed.of(unportable(outcome.index, error, "the result cannot be pickled"))
     if blank is not None:
         with suppress(OSError):  # a full disk: it goes the other way
             file = blank.write(sealed if sealed.nbytes >= WORTH_MAPPING else pickle.dumps(sealed, protocol=5))

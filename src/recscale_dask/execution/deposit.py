@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from recscale_dask.execution.contract import Outcome
+from recscale_dask.execution.contract import Outcome, unportable
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.sealed import Sealed
 from recscale_dask.execution.shared_file import FileRecipe
@@ -47,7 +47,7 @@ def collected(outcome: Outcome, blank: FileRecipe | None = None, exchange: Excha
         except FileNotFoundError as error:
             outcome = Outcome(outcome.index, error=f"a result was lost ({error})", lost=True)
         except Exception as error:  # it does not load here; its file goes back with what was mapped of it
-            return Outcome(outcome.index, error=f"{type(error).__name__}: {error}", portable=False)
+            return unportable(outcome.index, error)
     if give_back is not None:
         give_back()
     return outcome

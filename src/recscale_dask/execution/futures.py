@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import cloudpickle
 
 from recscale_dask.checks import whole_number
-from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
-from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost, error_text
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.deposit import collected
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.futures_worker import Missing, answer, look
@@ -134,8 +134,8 @@ class FuturesExecutor(Executor):
             raise
         except Exception as error:
             raise ExecutorUnavailable(
-                f"no worker of the pool answers ({_text(error)}). Give a pool that was not shut down, whose workers "
-                "have recscale_dask in the same version."
+                f"no worker of the pool answers ({error_text(error)}). Give a pool that was not shut down, whose "
+                "workers have recscale_dask in the same version."
             ) from error
         if markers[0] is marker:  # it did not travel: tasks run in this process
             self.capabilities = Capabilities()
@@ -198,8 +198,7 @@ class FuturesExecutor(Executor):
 
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers answer, with at most two jobs for each under way."""
-        if self._pool is None:
-            raise self.not_open()
+        self._opened()
         submit = self._submit if self.capabilities.isolated else self._submit_here
         jobs = iter(jobs)
         running: dict[Future[Any], _Call] = {}
@@ -208,10 +207,10 @@ class FuturesExecutor(Executor):
                 while len(running) < 2 * self.parallelism and (job := next(jobs, None)) is not None:
                     try:
                         call = submit(task, job, constants)
-                    except BrokenExecutor:
+                    except (BrokenExecutor, ExecutorUnavailable):
                         raise
                     except Exception as error:
-                        yield Outcome(job.index, error=_text(error), portable=False)
+                        yield unportable(job.index, error)
                         continue
                     running[call.future] = call
                 if not running:
@@ -225,16 +224,20 @@ class FuturesExecutor(Executor):
                         yield outcome
         except BrokenExecutor as error:  # the core asks again for the jobs without an answer
             self._mend()
-            raise WorkerLost(_text(error)) from error
+            raise WorkerLost(error_text(error)) from error
         finally:
             for future in running:
                 future.cancel()
 
+    def _opened(self) -> Pool:
+        if self._pool is None:
+            raise self.not_open()
+        return self._pool
+
     # -- one job -----------------------------------------------------------------------------------------
 
     def _submit_here(self, task: Task, job: Job, constants: Mapping[str, Broadcast]) -> _Call:
-        assert self._pool is not None
-        return _Call(job.index, self._pool.submit(run_job, task, job, constants))
+        return _Call(job.index, self._opened().submit(run_job, task, job, constants))
 
     def _submit(self, task: Task, job: Job, constants: Mapping[str, Broadcast]) -> _Call:
         data, handles = pack((task, job, dict(constants)), KeptBroadcast)
@@ -242,10 +245,10 @@ class FuturesExecutor(Executor):
         return self._send(_Call(job.index, Future(), data, tuple(handles), blank), {})
 
     def _send(self, call: _Call, values: Mapping[str, bytes]) -> _Call:
-        assert self._pool is not None
+        pool = self._opened()
         keys = [handle.key for handle in call.handles]
         live = {each.key for each in self._kept if each.alive}
-        future = self._pool.submit(answer, call.data, keys, values, live, call.blank)
+        future = pool.submit(answer, call.data, keys, values, live, call.blank)
         return replace(call, future=future)
 
     def _outcome(self, call: _Call) -> Outcome | _Call:
@@ -255,14 +258,14 @@ class FuturesExecutor(Executor):
         except BrokenExecutor:
             raise
         except Exception as error:  # of the pool: those of tasks are outcomes
-            outcome = Outcome(call.index, error=f"the pool failed: {_text(error)}")
+            outcome = Outcome(call.index, error=f"the pool failed: {error_text(error)}")
         if isinstance(outcome, Missing):
             return self._send(call, {each.key: each.data() for each in call.handles if each.key in outcome.keys})
         if isinstance(outcome, bytes):
             try:
                 outcome = cloudpickle.loads(outcome)
             except Exception as error:  # the result does not load here
-                outcome = Outcome(call.index, error=_text(error), portable=False)
+                outcome = unportable(call.index, error)
         # A worker that could not load the job does not know its number.
         return collected(replace(outcome, index=call.index), call.blank, self._exchange)
 
@@ -292,13 +295,9 @@ def _factory(name: str) -> PoolFactory:
     except ImportError as error:
         package = target.partition(":")[0].partition(".")[0]
         raise ExecutorUnavailable(
-            f"pool {name!r} does not import: {_text(error)}. Try: pip install {package}"
+            f"pool {name!r} does not import: {error_text(error)}. Try: pip install {package}"
         ) from error
     except (AttributeError, ValueError) as error:
         known = ", ".join(map(repr, _KNOWN))
-        raise OptionError(f"pool {name!r}: {_text(error)}. Give 'package.module:function', or {known}.") from error
+        raise OptionError(f"pool {name!r}: {error_text(error)}. Give 'package.module:function', or {known}.") from error
     return partial(factory, **_OPTIONS[name]) if name in _OPTIONS else factory
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import cloudpickle
 
-from recscale_dask.execution.contract import Outcome
+from recscale_dask.execution.contract import unportable
 from recscale_dask.execution.deposit import deposited
 from recscale_dask.execution.packing import unpack
 from recscale_dask.execution.portable import dump_bytes, run_job
@@ -62,4 +62,4 @@ def answer(
         index = job.index
         return dump_bytes(deposited(run_job(task, job, constants), blank))
     except Exception as error:
-        return dump_bytes(Outcome(index, error=f"{type(error).__name__}: {error}", portable=False))
+        return dump_bytes(unportable(index, error))

@@ -16,6 +16,7 @@ import cloudpickle
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from recscale_dask.errors import error_text
 from recscale_dask.execution.contract import Job, Outcome
 from recscale_dask.tree import fold_tree
 from recscale_dask.types import Combine, Task
@@ -111,7 +112,7 @@ def run_job(task: Task, job: Job, constants: Mapping[str, Any]) -> Outcome:
     except Exception as error:
         return Outcome(
             job.index,
-            error=f"{type(error).__name__}: {error}",
+            error=error_text(error),
             traceback=traceback.format_exc(),
             seconds=time.perf_counter() - start,
         )

@@ -7,7 +7,9 @@ and only its job is answered as lost.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ import cloudpickle
 
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import ExecutorUnavailable
-from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.interrupts import interrupts_held
@@ -55,9 +57,10 @@ class ProcessesExecutor(Executor):
         self._n_workers = cpu_count() if n_workers is None else whole_number(n_workers, "n_workers")
         self._workers: list[_Worker] = []
         self._exchange: Exchange | None = None
-        self._calls = 0
+        self._calls = itertools.count(1)
         # Calls under way, each with answers that came while another one waited for its own.
         self._answers: dict[int, deque[Outcome]] = {}
+        self._lock = threading.RLock()  # of pipes and workers, for calls may be of several threads
 
     def start(self) -> None:
         """Start the processes; they load while the driver goes on."""
@@ -98,38 +101,40 @@ class ProcessesExecutor(Executor):
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield outcomes as workers answer, one job at a time each."""
         self._opened()
-        self._calls += 1
-        call = self._calls
+        call = next(self._calls)
         jobs = iter(jobs)
         try:
             work = dump_bytes((task, dict(constants)))
         except Exception as error:
-            yield from (_unportable(job, error) for job in jobs)
+            yield from (unportable(job.index, error) for job in jobs)
             return
         answers = self._answers[call] = deque()
         n_sent = 0
         try:
             more = True
             while more or n_sent:
-                # A worker gets a job only when it waits for one: so neither side blocks on a full pipe.
-                for worker in self._workers:
-                    if worker.job is not None or not more:
-                        continue
-                    job = next(jobs, None)
-                    if job is None:
-                        more = False
-                        continue
-                    try:
-                        message = dump_bytes(job)
-                    except Exception as error:
-                        yield _unportable(job, error)
-                        continue
-                    if self._send(worker, call, work, job, message):
-                        n_sent += 1
-                    else:
-                        yield Outcome(job.index, lost=True)
-                if not answers:
-                    self._receive()
+                unsent: list[Outcome] = []
+                with self._lock:
+                    # A worker gets a job only when it waits for one: so neither side blocks on a full pipe.
+                    for worker in self._workers:
+                        if worker.job is not None or not more:
+                            continue
+                        job = next(jobs, None)
+                        if job is None:
+                            more = False
+                            continue
+                        try:
+                            message = dump_bytes(job)
+                        except Exception as error:
+                            unsent.append(unportable(job.index, error))
+                            continue
+                        if self._send(worker, call, work, job, message):
+                            n_sent += 1
+                        else:
+                            unsent.append(Outcome(job.index, lost=True))
+                    if not answers and not unsent:
+                        self._receive()
+                yield from unsent
                 while answers:
                     n_sent -= 1
                     yield answers.popleft()
@@ -204,15 +209,11 @@ class ProcessesExecutor(Executor):
                 try:
                     answer = cloudpickle.loads(data)
                 except Exception as error:  # the result does not load here
-                    answer = _unportable(job, error)
+                    answer = unportable(job.index, error)
                 # A worker that could not load the job does not know its number.
                 answer = collected(replace(answer, index=job.index), blank, self._opened())
             if worker.call in self._answers:
                 self._answers[worker.call].append(answer)
-
-
-def _unportable(job: Job, error: Exception) -> Outcome:
-    return Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False)
 
 
 def _serve(pipe: Connection) -> None:
@@ -232,7 +233,7 @@ def _serve(pipe: Connection) -> None:
             assert task is not None
             outcome = run_job(task, job, constants)
         except Exception as error:  # the task or its payload does not load here; the driver knows its number
-            outcome = Outcome(-1, error=f"{type(error).__name__}: {error}", portable=False)
+            outcome = unportable(-1, error)
         _answer(pipe, outcome, blank)
 
 
@@ -240,8 +241,7 @@ def _answer(pipe: Connection, outcome: Outcome, blank: FileRecipe | None) -> Non
     try:
         data = dump_bytes(deposited(outcome, blank))
     except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        data = dump_bytes(Outcome(outcome.index, error=reason, portable=False))
+        data = dump_bytes(unportable(outcome.index, error, "the result cannot be pickled"))
     try:
         pipe.send_bytes(data)
     except OSError:

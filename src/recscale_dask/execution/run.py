@@ -143,6 +143,7 @@ def group_size(capabilities: Capabilities, parallelism: int, n_blocks: int) -> i
 @contextmanager
 def _run(executor: Executor, label: str, total: int | None, observer: Observer) -> Iterator[Any]:
     """Tell the observer of the start, of each block once, and of the end."""
+    executor.check_process()
     start, count = time.perf_counter(), 0
 
     def done(index: int, seconds: float) -> None:
@@ -240,7 +241,7 @@ def _answers(
                         "or for one that it was not asked. Report this to its authors."
                     )
                 if outcome.lost:
-                    lost = WorkerLost(f"the worker that ran {name(outcome.index)} died")
+                    lost = WorkerLost(f"the worker that ran {name(outcome.index)} died{_because(outcome.error)}")
                 elif outcome.error is not None:
                     failed.add(outcome.index)
                     failures[outcome.index] = failures.get(outcome.index, 0) + 1
@@ -268,6 +269,10 @@ def _answers(
                     f"block done ({lost}). Look at the workers' memory limits and logs; then try fewer "
                     "workers, a lower rank, or executor='threads'."
                 ) from lost
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
 
 
 def _fold_on_workers(

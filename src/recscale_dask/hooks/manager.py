@@ -149,7 +149,7 @@ class PluginManager:
             for spec in specs:
                 reason = self._refusal(kind, spec, package, offers)
                 if reason:
-                    name = getattr(spec, "name", plugin)
+                    name = str(getattr(spec, "name", plugin))
                     self._broken.append(Broken(name, f"plugin {plugin!r}: {reason}", kind, package))
                 else:
                     offers[spec.name] = Offer(spec, package)
@@ -160,6 +160,13 @@ class PluginManager:
         expected = _SPEC_TYPES[kind]
         if not isinstance(spec, expected):
             return f"offers {spec!r}; expected a {expected.__name__}"
+        texts = dict.fromkeys(("name", "target", "summary", "install", "check"), (str, "text"))
+        for field, (type_, wanted) in {**texts, "contract": (int, "a whole number")}.items():
+            if not isinstance(value := getattr(spec, field), type_):
+                return f"offers {spec.name!r} with {field}={value!r}; expected {wanted}"
+        for field, target in (("target", spec.target), ("check", spec.check or ":")):
+            if ":" not in target:
+                return f"offers {spec.name!r} with {field}={target!r}; expected 'package.module:attribute'"
         if spec.contract != CONTRACT:
             return (
                 f"{spec.name!r} was written for contract {spec.contract}; this recscale_dask has contract "

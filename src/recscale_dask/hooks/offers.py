@@ -33,7 +33,7 @@ class Offer:
         if not self.spec.check:
             return ""
         try:
-            return str(import_target(self.spec.check)())
+            return str(import_target(self.spec.check)() or "")
         except (Exception, SystemExit) as error:
             return f"its check failed: {type(error).__name__}: {error}"
 

@@ -28,13 +28,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.errors import OptionError
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
-from recscale_dask.execution.portable import load, read_only, task_name
+from recscale_dask.execution.portable import load, read_only, run_job, task_name
 from recscale_dask.types import Combine, Task
 
 FaultKind: TypeAlias = Literal["raise", "sleep", "late", "freeze", "kill", "twice"]
 
+_FATAL = ("freeze", "kill")
 _KINDS = FaultKind.__args__  # type: ignore[attr-defined]
 
 
@@ -69,6 +71,11 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise OptionError(f"a fault is one of {', '.join(_KINDS)}; got {self.kind!r}")
+        whole_number(self.block, "block", at_least=0)
+        if self.attempt is not None:
+            whole_number(self.attempt, "attempt")
+        if not is_number(self.seconds) or not self.seconds >= 0:
+            raise OptionError(f"seconds must be 0 or more; got seconds={self.seconds!r}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class FaultyTask:
         The table.
     task : callable
         What is to be done.
-    folder : Path or None
+    folder : path or None
         Where attempts are counted, an empty folder that all workers see; None if each fault is for every attempt.
     number : callable
         Returns the number of the block from the payload, if that is not the number itself.
@@ -91,13 +98,15 @@ class FaultyTask:
 
     faults: tuple[Fault, ...]
     task: Task
-    folder: Path | None = None
+    folder: str | os.PathLike[str] | None = None
     number: Callable[[Any], int] = int
     driver: tuple[str, int] = field(default_factory=lambda: _this_process())
 
     def __post_init__(self) -> None:
         if self.folder is None and any(fault.attempt is not None for fault in self.faults):
             raise OptionError("faults at certain attempts need a folder that all workers see; give folder=")
+        if self.folder is not None and not os.path.isdir(self.folder):
+            raise OptionError(f"attempts are counted in a folder, and {os.fspath(self.folder)!r} is none. Create it.")
 
     @property
     def __name__(self) -> str:
@@ -107,7 +116,7 @@ class FaultyTask:
     def __call__(self, payload: Any, **constants: Any) -> Any:
         """Count the attempt, fail as the table says, or do the work."""
         block = self.number(payload)
-        attempt = None if self.folder is None else _count(self.folder, block)
+        attempt = None if self.folder is None else _count(Path(self.folder), block)
         now = [fault for fault in self.faults if fault.block == block and fault.attempt in (None, attempt)]
         for fault in now:
             self._happen(fault)
@@ -120,7 +129,7 @@ class FaultyTask:
             raise PlantedError(f"planted: block {fault.block}")
         if fault.kind == "sleep":
             time.sleep(fault.seconds)
-        if fault.kind in ("freeze", "kill"):
+        if fault.kind in _FATAL:
             if _this_process() == self.driver:
                 raise RuntimeError("this executor says that it is isolated, but ran a task in the driver")
             if fault.kind == "freeze":
@@ -130,9 +139,15 @@ class FaultyTask:
                 time.sleep(60)
 
 
-def attempts(folder: Path) -> Counter[int]:
+def attempts(folder: str | os.PathLike[str]) -> Counter[int]:
     """Return how often each block was started, by the marks in the folder."""
-    return Counter(int(mark.name.partition("-")[0]) for mark in folder.iterdir())
+    return Counter(int(mark.name.partition("-")[0]) for mark in Path(folder).iterdir())
+
+
+def missed(faults: Iterable[Fault], folder: str | os.PathLike[str]) -> list[Fault]:
+    """Return the faults that did not happen, as there was no such block or attempt: of these nothing was tested."""
+    counted = attempts(folder)
+    return [fault for fault in faults if counted[fault.block] < (fault.attempt or 1)]
 
 
 class FaultyExecutor(Executor):
@@ -144,11 +159,11 @@ class FaultyExecutor(Executor):
         Opened and closed with this one.
     faults : iterable of Fault
         The table.
-    folder : Path or None
+    folder : path or None
         As for a `FaultyTask`.
     """
 
-    def __init__(self, inner: Executor, faults: Iterable[Fault], folder: Path | None = None) -> None:
+    def __init__(self, inner: Executor, faults: Iterable[Fault], folder: str | os.PathLike[str] | None = None) -> None:
         self._inner = inner
         self._faults = tuple(faults)
         self._folder = folder
@@ -174,8 +189,20 @@ class FaultyExecutor(Executor):
         return self._inner.capabilities
 
     def start(self) -> None:
-        """Open the executor inside."""
+        """Open the executor inside.
+
+        Raises
+        ------
+        OptionError
+            If its workers are to be killed or frozen, and it runs tasks in this process.
+        """
+        self._planted(run_job)  # a table that cannot work is told before anything starts
         self._inner.start()
+        if not self.capabilities.isolated and (fatal := [each for each in self._faults if each.kind in _FATAL]):
+            raise OptionError(
+                f"executor {self.name!r} runs tasks in this process, where {fatal[0].kind!r} cannot be tried. Take one "
+                "with processes of its own."
+            )
 
     def stop(self) -> None:
         """Close the executor inside."""

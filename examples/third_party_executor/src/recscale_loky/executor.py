@@ -14,7 +14,7 @@ from joblib.externals.loky import (
     wait,
 )
 from recscale_dask.errors import OptionError, WorkerLost
-from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
 from recscale_dask.execution.portable import dump_bytes, run_job
@@ -77,7 +77,7 @@ class LokyExecutor(Executor):
                     try:
                         call = dump_bytes((task, job, dict(constants)))
                     except Exception as error:
-                        yield _not_portable(job, error)
+                        yield unportable(job.index, error)
                         continue
                     running[self._pool.submit(_run, call)] = job
                 if not running:
@@ -89,7 +89,7 @@ class LokyExecutor(Executor):
                     except BrokenProcessPool:
                         raise
                     except Exception as error:  # the call does not load on the worker, or the result here
-                        outcome = _not_portable(job, error)
+                        outcome = unportable(job.index, error)
                     yield outcome
         except BrokenProcessPool as error:  # the core asks again for the blocks without an answer
             self._pool.shutdown(wait=True, kill_workers=True)
@@ -107,8 +107,4 @@ def _run(call: bytes) -> bytes:
     try:
         return dump_bytes(outcome)
     except Exception as error:
-        return dump_bytes(_not_portable(job, error))
-
-
-def _not_portable(job: Job, error: Exception) -> Outcome:
-    return Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False)
+        return dump_bytes(unportable(job.index, error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
@@ -36,6 +37,7 @@ class Companion:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._numbers = itertools.count()
+        self._lock = threading.Lock()  # one request at a time, of whichever thread
         self._process = context.Process(
             target=_serve, args=(theirs, place, shared_files), name="recscale-ray", daemon=True
         )
@@ -52,15 +54,16 @@ class Companion:
             If the process ended, or says that Ray did.
         """
         number = next(self._numbers)
-        with self._whole():
-            self._pipe.send_bytes(dump_bytes((number, request, arguments)))
-        while True:
-            with self._whole(interrupted=True):
-                self._pipe.poll(None)
+        with self._lock:
             with self._whole():
-                answered, answer, error = cloudpickle.loads(self._pipe.recv_bytes())
-            if answered == number:  # else of a request that was interrupted
-                break
+                self._pipe.send_bytes(dump_bytes((number, request, arguments)))
+            while True:
+                with self._whole(interrupted=True):
+                    self._pipe.poll(None)
+                with self._whole():
+                    answered, answer, error = cloudpickle.loads(self._pipe.recv_bytes())
+                if answered == number:  # else of a request that was interrupted
+                    break
         if error is not None:
             raise error
         return answer

@@ -22,7 +22,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recscale_dask.errors import ExecutorUnavailable
-from recscale_dask.execution.contract import Outcome
+from recscale_dask.execution.contract import Outcome, unportable
 from recscale_dask.execution.deposit import deposited
 from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.execution.versions import Versions, versions
@@ -171,7 +171,7 @@ class Driver:
         except ConnectionError:
             raise
         except Exception as error:  # the result does not load here
-            return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+            return unportable(index, error)
 
 
 def _cannot_run(who: str, error: BaseException) -> ExecutorUnavailable:

@@ -22,7 +22,7 @@ from typing import Any
 
 from recscale_dask.checks import whole_number
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
-from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.deposit import collected
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.machine import cpu_count
@@ -258,7 +258,7 @@ class _Call:
                     raise self._error
                 data, handles = pack(job, RayBroadcast)
             except Exception as error:
-                refused.append(Outcome(job.index, error=f"{type(error).__name__}: {error}", portable=False))
+                refused.append(unportable(job.index, error))
                 continue
             blank = self._running[job.index] = self._exchange.blank() if blanks else None
             shipments.append(Shipment(job.index, data, tuple(each.key for each in handles), blank))

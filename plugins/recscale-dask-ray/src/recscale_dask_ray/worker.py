@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from recscale_dask.execution.contract import Job, Outcome
+from recscale_dask.execution.contract import Job, Outcome, unportable
 from recscale_dask.execution.deposit import deposited
 from recscale_dask.execution.packing import unpack
 from recscale_dask.execution.portable import run_job
@@ -32,7 +32,7 @@ def run(
             task, constants = unpack(work, held[:n_constants])
             loaded = unpack(job, held[n_constants:])
         except Exception as error:
-            return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
+            return unportable(index, error)
         return _sendable(run_job(task, loaded, constants), blank)
 
 
@@ -52,8 +52,7 @@ def _sendable(outcome: Outcome, blank: FileRecipe | None) -> Outcome:
         outcome = deposited(outcome, blank)
         cloudpickle.dumps(outcome.value, protocol=5, buffer_callback=lambda _: None)
     except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        return Outcome(outcome.index, error=reason, portable=False)
+        return unportable(outcome.index, error, "the result cannot be pickled")
     return outcome
 
 

@@ -21,13 +21,13 @@ from typing import Any
 from pyspark import RDD, SparkContext
 
 from recscale_dask.errors import ExecutorUnavailable, OptionError
-from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.portable import dump_bytes, task_name
 from recscale_dask.execution.versions import compare, versions
 from recscale_dask.types import Combine, Task
 from recscale_dask_spark.context import is_local, start_context
-from recscale_dask_spark.jobs import Batch, Call, SparkBroadcast, gone, unportable
+from recscale_dask_spark.jobs import Batch, Call, SparkBroadcast, gone
 from recscale_dask_spark.workers import FirstJobs
 
 _POLL = 1.0  # seconds between two looks at how many cores there are
@@ -88,12 +88,12 @@ class SparkExecutor(Executor):
 
     def start(self) -> None:
         """Use the session there is, or start Spark."""
-        context = self._find_context()
-        self._context = context
+        callers = self._callers_context()
+        self._context = context = callers or self._own_context()
         self._cores = 0.0, 1
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="recscale-spark")
         self._undo.callback(self._pool.shutdown)
-        if not is_local(context.master):
+        if callers is not None or not is_local(context.master):  # else they are here, and have our Python
             self._wait_for_workers(context)
         if self._shared_files or (self._shared_files is None and is_local(context.master)):
             self._exchange = Exchange()
@@ -101,7 +101,8 @@ class SparkExecutor(Executor):
         shared = self._exchange is not None
         self.capabilities = replace(self.capabilities, shared_files=shared, folds=not shared)
 
-    def _find_context(self) -> SparkContext:
+    def _callers_context(self) -> SparkContext | None:
+        """Return that of the session that was given, or that is active in this process; None if there is none."""
         context: SparkContext | None
         if self._session is not None:
             try:
@@ -118,6 +119,9 @@ class SparkExecutor(Executor):
         if context is not None and context._jsc is not None:
             self._check_settings(context)
             return context
+        return None
+
+    def _own_context(self) -> SparkContext:
         folder = Path(tempfile.mkdtemp(prefix="recscale-spark-"))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
         return start_context(self._master, self._app_name or "recscale_dask", self._config, folder, self._undo)

@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import RDD, SparkContext
 
 from recscale_dask.errors import ExecutorUnavailable
-from recscale_dask.execution.contract import Broadcast, Job, Outcome
+from recscale_dask.execution.contract import Broadcast, Job, Outcome, unportable
 from recscale_dask.execution.deposit import collected, deposited
 from recscale_dask.execution.exchange import Exchange
 from recscale_dask.execution.packing import pack, unpack
@@ -187,7 +187,7 @@ def _failed(index: int, error: Exception) -> Outcome:
     if "spark.driver.maxResultSize" in text:
         reason = "its results, with those of other blocks, exceed spark.driver.maxResultSize; raise that"
         return Outcome(index, error=reason, traceback=text, portable=False)
-    if "PythonException" in text and "exited unexpectedly" not in text:
+    if ("PythonException" in text or "thrown from the Python worker" in text) and "exited unexpectedly" not in text:
         # The worker's Python is there but cannot load our function: another version, or no recscale_dask.
         reason = f"a Spark worker cannot run it ({reason_of(error)})"
         return Outcome(index, error=reason, traceback=text, portable=False)
@@ -199,11 +199,6 @@ def gone(error: Exception) -> ExecutorUnavailable:
     return ExecutorUnavailable(
         f"Spark has stopped ({type(error).__name__}: {str(error)[:300]}). Look at its log, and run again."
     )
-
-
-def unportable(index: int, error: Exception) -> Outcome:
-    """Return the outcome of a job that cannot be sent, or whose result does not load."""
-    return Outcome(index, error=f"{type(error).__name__}: {error}", portable=False)
 
 
 def _arrived(index: int, data: bytes) -> Outcome:
@@ -243,8 +238,7 @@ def _travelling(outcome: Outcome, blank: FileRecipe | None = None) -> bytes:
     try:
         return dump_bytes(deposited(outcome, blank))
     except Exception as error:
-        reason = f"the result cannot be pickled: {type(error).__name__}: {error}"
-        return dump_bytes(Outcome(outcome.index, error=reason, portable=False))
+        return dump_bytes(unportable(outcome.index, error, "the result cannot be pickled"))
 
 
 def _with_group(sum_: tuple[int, bytes], fan: int) -> tuple[int, tuple[int, bytes]]:

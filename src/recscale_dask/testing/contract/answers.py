@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,25 @@ class AnswersContract(ExecutorFixtures):
         assert (firsts, seconds) == ([2 * block for block in range(24)], [1000 * block for block in range(10)]), (
             "two runs were asked in turn, and one got answers of the other, or none: outcomes() may be called again "
             "before an earlier iterator is at its end. Keep what is under way with the iterator, not with the executor"
+        )
+
+    def test_two_threads_get_their_own_answers(self, executor: Executor) -> None:
+        found: dict[int, Any] = {}
+
+        def run(first: int) -> None:
+            try:
+                found[first] = list(map_blocks(executor, tasks.echo_late_ones_first, range(first, first + 30)))
+            except Exception as error:
+                found[first] = error
+
+        threads = [Thread(target=run, args=(first,), daemon=True) for first in (0, 1000)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert found == {first: list(range(first, first + 30)) for first in (0, 1000)}, (
+            "two threads ran blocks on one executor, and one got answers of the other, an error, or none within a "
+            "minute: an open executor may serve several threads. Guard what runs share, such as pipes, with a lock"
         )
 
     def test_factors_are_those_of_serial(self, executor: Executor) -> None:
