@@ -37,6 +37,15 @@ def test_fit(recscale, data: Path, tmp_path: Path) -> None:
     assert found["peak_rss_bytes"] > 1 << 20
 
 
+def test_fit_by_sweeps_says_how_they_ended(recscale, data: Path, tmp_path: Path) -> None:
+    command = ("fit", data / "train.csv", "--out", tmp_path / "m", "--solver", "als-implicit", "--rank", 4)
+    found = recscale(*command, "--json").json()
+    assert set(found) == FIT | {"sweeps", "converged", "objective"}
+    told = recscale(*command, "--overwrite", "--set", "max_sweeps=2")
+    assert "2 sweeps, not converged; objective" in told.out
+    assert "warning: als-implicit stopped after 2 sweeps" in told.err
+
+
 def test_fit_of_a_solver_without_a_certificate(recscale, data: Path, tmp_path: Path) -> None:
     found = recscale("fit", data / "train.csv", "--out", tmp_path / "m", "--solver", "popularity", "--json").json()
     assert set(found) == FIT

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import recscale_dask as rs
-from recscale_dask.errors import DataError, ModelFormatError, OptionError
+from recscale_dask.errors import DataError, ModelFormatError, NotConvergedWarning, OptionError
 from recscale_dask.execution.events import RunStarted, SolverStep
 from recscale_dask.testing.matrices import planted_tastes
 
@@ -111,7 +111,7 @@ def test_planted_ratings_of_low_rank_are_recovered():
     chosen = rng.random(ratings.shape) < 0.4
     A = sp.csr_array(np.where(chosen, ratings, 0.0))
     model = rs.factorize(
-        A, rank=3, regularization=1e-3, bias_regularization=1e-3, exponent=0, tol=1e-6, max_sweeps=200, **EXPLICIT
+        A, rank=3, regularization=1e-3, bias_regularization=1e-3, exponent=0, tol=0, max_sweeps=200, **EXPLICIT
     )
     error = model.reconstruct().compute() - ratings
     assert np.sqrt(np.mean(error[~chosen] ** 2)) < 0.02
@@ -183,7 +183,7 @@ def test_users_and_items_without_ratings_have_the_mean_and_the_bias_of_the_other
         {**IMPLICIT, "weighting": "bm25"},
         {**IMPLICIT, "nonnegative": True},
         EXPLICIT,
-        {**IMPLICIT, "rank": 36},
+        {**IMPLICIT, "rank": 36, "tol": 0},
     ],
 )
 def test_users_of_the_fit_folded_in_have_the_same_factors(options, tmp_path):
@@ -345,3 +345,13 @@ def test_of_repeated_ratings_the_last_one_counts():
     twice = pa.concat_tables([pa.table(once), pa.table(earlier)])
     models = [rs.factorize(rs.read_interactions(data), rank=1, **EXPLICIT) for data in (pa.table(once), twice)]
     assert len({each.factors_sha256() for each in models}) == 1
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "message"), [(3, r"still fell by \d.* of itself in one \(tol=1e-09\)"), (1, "after 1 sweeps. ")]
+)
+def test_sweeps_that_were_too_few_are_told(sweeps, message):
+    with pytest.warns(NotConvergedWarning, match=message):
+        model = rs.factorize(counts(), rank=3, tol=1e-9, max_sweeps=sweeps, **IMPLICIT)
+    assert (model.provenance["sweeps"], model.provenance["converged"]) == (sweeps, False)
+    rs.factorize(counts(), rank=3, tol=0, max_sweeps=sweeps, **IMPLICIT)  # so many and no more were asked for

@@ -25,7 +25,7 @@ CASES: dict[str, tuple[Solver, dict[str, Any]]] = {
     "svd filtered": (SVDSolver(filter="ridge", filter_strength=0.1, undo_scaling=False), SCALED),
     "gf-cf": (GraphFilterSolver(), PLAIN),
     "bspm": (BSPMSolver(), PLAIN),
-    "als-implicit": (ImplicitALSSolver(alpha=10.0, regularization=1.0), PLAIN),
+    "als-implicit": (ImplicitALSSolver(alpha=10.0, regularization=1.0), {**PLAIN, "tol": 1e-2}),
     "als-explicit": (ExplicitALSSolver(), PLAIN),
     "item-knn": (ItemKNNSolver(), {"rank": 6, "weighting": "log"}),
     "ease": (EASESolver(ridge=20.0), PLAIN),

@@ -129,7 +129,14 @@ def _answer(model: FactorModel, out: str, watch: Stopwatch) -> dict[str, Any]:
         },
         "plan": model.provenance.get("plan"),
         "factors_sha256": model.factors_sha256(),
+        **_sweeps(model),
     }
+
+
+def _sweeps(model: FactorModel) -> dict[str, Any]:
+    """Return how alternating least squares ended; nothing of other solvers."""
+    found = {name: model.provenance[name] for name in ("sweeps", "converged", "objective") if name in model.provenance}
+    return {**found, "objective": found["objective"][-1]} if found else {}
 
 
 def _told(model: FactorModel, out: str, watch: Stopwatch) -> str:
@@ -140,6 +147,9 @@ def _told(model: FactorModel, out: str, watch: Stopwatch) -> str:
         f"in {watch.seconds['fit']:.1f} s on {model.provenance['executor']}, as {model.provenance['executor_reason']}."
     )
     certificate = model.certificate
+    if sweeps := _sweeps(model):
+        state = "converged" if sweeps["converged"] else "not converged"
+        return f"{told}\n{sweeps['sweeps']} sweeps, {state}; objective {sweeps['objective']:.6g}."
     if certificate is None:
         return told
     state = "converged" if certificate.converged else "not converged"

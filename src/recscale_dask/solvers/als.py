@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ from recscale_dask.checks import is_number, whole_number
 from recscale_dask.closed_form import ClosedForm
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.data.weighting import Summary, Transform, kept_summary, summary_of
-from recscale_dask.errors import DataError, ModelFormatError, OptionError
+from recscale_dask.errors import DataError, ModelFormatError, NotConvergedWarning, OptionError
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer, ignore
 from recscale_dask.execution.machine import cpu_count
@@ -98,6 +100,8 @@ class ALSSolver(Solver):
         journal = Journal.of(problem, fingerprint, asdict(self))
         kind = self._kind(prepared.summary)
         solved = self._solved(problem, prepared.matrix, kind, journal, executor, observer)
+        if problem.tol and not solved.converged:
+            self._warn(solved.objectives[:-1], problem.tol)
         seen = SeenItems.of(matrix.sources, stored=matrix.is_stored)
         empty = np.diff(seen.indptr) == 0
         without_items = kind.without_items(solved.users, empty)
@@ -188,6 +192,16 @@ class ALSSolver(Solver):
         """Return what a model has to hold for `_kind_of`."""
 
     # -- what does not ------------------------------------------------------------------------------------
+
+    def _warn(self, objectives: list[float], tol: float) -> None:
+        fell = [(before - after) / before for before, after in pairwise(objectives)]
+        warnings.warn(
+            f"{self.name} stopped after {len(objectives)} sweeps"
+            + (f", when the objective still fell by {fell[-1]:.2g} of itself in one (tol={tol:g}). " if fell else ". ")
+            + f"Allow more with max_sweeps (now {self.max_sweeps}), or a larger tol; tol=0 asks for just those.",
+            NotConvergedWarning,
+            stacklevel=4,
+        )
 
     def _method(self, rank: int) -> Method:
         if self.nonnegative:
