@@ -6,6 +6,7 @@ Usage::
     python benchmarks/quality.py choose gowalla FOLDER [--only gf-cf,bspm] [--choices choices.json]
     python benchmarks/quality.py judge gowalla FOLDER [--only gf-cf,bspm] [--choices choices.json] [--json OUT]
     python benchmarks/quality.py judge gowalla FOLDER --published
+    python benchmarks/quality.py judge movielens FOLDER --ratings
 
 Data sets: ``gowalla`` (train.txt and test.txt of the NGCF/LightGCN split), ``movielens`` (ratings.csv), ``planted``
 (generated; FOLDER is any). `choose` fits each contender of `quality_models`, with the options of its stages, on nine
@@ -13,7 +14,8 @@ tenths of each user's training interactions, and keeps those with the largest pr
 rest. It never reads the test part's answers. The part is drawn user by user, because metrics are means over users, and
 is small, because the judged model has all of the training data, which is denser (``--how``, ``--fraction`` and
 ``--users`` try others). `judge` runs each choice in a process of its own, from the text file to metrics, on all
-training interactions: seconds by stage, and the peak memory of its processes.
+training interactions: seconds by stage, and the peak memory of its processes. With ``--ratings`` it is models of
+ratings, with their defaults, by the errors of the test ratings.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ from typing import Any
 from common import Report, Row, table
 from process_tree import measure
 from quality_data import DATA_SETS, Validation
-from quality_models import CONTENDERS, PUBLISHED
+from quality_models import CONTENDERS, PUBLISHED, RATED
 
 import recscale_dask as rs
 
 METRICS = ("recall@20", "ndcg@20")
+ERRORS = ("rmse", "mae")
 TARGETS = {  # recall@20, ndcg@20, seconds and GB from text file to metrics, on Gowalla
     "gf-cf": (0.1849, 0.1518, 60.0, 4.0),
     "bspm": (0.1910, 0.1585, 180.0, 4.0),
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     stage("read")
     model = rs.factorize(matrix, solver=args.solver, progress=False, executor="threads", **json.loads(args.options))
     stage("fit")
-    evaluation = rs.evaluate(model, test, metrics=METRICS, progress=False, executor="threads")
+    evaluation = rs.evaluate(model, test, metrics=args.metrics.split(","), progress=False, executor="threads")
     stage("evaluate")
     residual = None if model.certificate is None else model.certificate.max_residual
     print(json.dumps({"metrics": evaluation.metrics, "seconds": times, "max_residual": residual}))
@@ -94,7 +97,10 @@ def run(args: argparse.Namespace) -> None:
 def judge(args: argparse.Namespace) -> int:
     """Run choices, or the published options, in processes of their own; print and save a table."""
     report = Report(args.json)
-    if args.published:
+    metrics = ERRORS if args.ratings else METRICS
+    if args.ratings:
+        wanted = {f"{solver}, {json.dumps(options)[1:-1]}": (solver, solver, options) for solver, options in RATED}
+    elif args.published:
         wanted = {f"{name}, published options": (name, *each) for name, each in PUBLISHED.items()}
         wanted = {label: each for label, each in wanted.items() if not args.only or each[0] in args.only.split(",")}
     else:
@@ -104,9 +110,9 @@ def judge(args: argparse.Namespace) -> int:
     lines = []
     for label, (name, solver, options) in wanted.items():
         command = [sys.executable, __file__, "run", args.data, args.folder, "--solver", solver]
-        measured = measure([*command, "--options", json.dumps(options)])
+        measured = measure([*command, "--options", json.dumps(options), "--metrics", ",".join(metrics)])
         answer = measured.answer()
-        recall, ndcg = (answer["metrics"][each] for each in METRICS)
+        first, second = (answer["metrics"][each] for each in metrics)
         memory = measured.peak_bytes / 1e9
         report.facts[f"{args.data}, {label}"] = {
             **answer,
@@ -116,7 +122,7 @@ def judge(args: argparse.Namespace) -> int:
         }
         if args.data == "gowalla" and name in TARGETS:
             targets = (PUBLISHED_TARGETS if args.published else TARGETS)[name]
-            figures = ((recall, "recall@20"), (ndcg, "ndcg@20"), (measured.seconds, "seconds"), (memory, "GB"))
+            figures = ((first, "recall@20"), (second, "ndcg@20"), (measured.seconds, "seconds"), (memory, "GB"))
             for (figure, what), target in zip(figures, targets, strict=True):
                 unit = {"seconds": "s", "GB": "GB"}.get(what, "")
                 most = bool(unit)
@@ -126,10 +132,10 @@ def judge(args: argparse.Namespace) -> int:
                 row = Row(case=case, ours=shown, peer=None, target=target, at_most=most, absolute=True, unit=unit)
                 report.row(row)
         stages = tuple(f"{answer['seconds'][each]:.1f}" for each in ("read", "fit", "evaluate"))
-        cells = (f"{recall:.4f}", f"{ndcg:.4f}", *stages, f"{measured.seconds:.1f}", f"{memory:.2f}")
+        cells = (f"{first:.4f}", f"{second:.4f}", *stages, f"{measured.seconds:.1f}", f"{memory:.2f}")
         lines.append((label, *cells, json.dumps(options)))
         report.save()
-    head = ("model", *METRICS, "read s", "fit s", "evaluate s", "in all s", "GB", "options")
+    head = ("model", *metrics, "read s", "fit s", "evaluate s", "in all s", "GB", "options")
     report.notes.extend(table(head, lines))
     return report.finish()
 
@@ -154,6 +160,8 @@ def main() -> None:
     parser.add_argument("--only")
     parser.add_argument("--choices", type=Path, default=Path(__file__).with_name("quality_choices.json"))
     parser.add_argument("--published", action="store_true")
+    parser.add_argument("--ratings", action="store_true")
+    parser.add_argument("--metrics", default=",".join(METRICS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--how", default=defaults.how)
     parser.add_argument("--fraction", type=float, default=defaults.fraction)

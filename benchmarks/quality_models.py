@@ -120,3 +120,9 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "bspm": ("bspm", {**_BINARY, "rank": 448, "low_pass": 0.2, "sharpen_time": 2.5}),
 }
 """Solvers and options of the papers, for Gowalla: Shen et al. (2021), Choi et al. (2023)."""
+
+RATED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("als-explicit", {"rank": 64}),
+    ("als-explicit", {"rank": 8}),
+)
+"""Models of ratings, with defaults but for the rank."""
