@@ -12,6 +12,7 @@ import multiprocessing
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -31,6 +32,8 @@ from recscale_dask.execution.portable import dump_bytes, run_job
 from recscale_dask.execution.shared_file import FileRecipe
 from recscale_dask.types import Task
 
+_TURN = 0.1  # seconds
+
 
 @dataclass(slots=True)
 class _Worker:
@@ -38,6 +41,7 @@ class _Worker:
     pipe: Connection
     call: int = 0  # the last call whose task it was sent
     job: Job | None = None  # what it is at, of that call
+    thread: int = 0  # whose call that is
     blank: FileRecipe | None = None  # for a large result
 
 
@@ -132,8 +136,8 @@ class ProcessesExecutor(Executor):
                             n_sent += 1
                         else:
                             unsent.append(Outcome(job.index, lost=True))
-                    if not answers and not unsent:
-                        self._receive()
+                if not answers and not unsent:
+                    self._receive()
                 yield from unsent
                 while answers:
                     n_sent -= 1
@@ -168,6 +172,7 @@ class ProcessesExecutor(Executor):
         return _Worker(process, ours)
 
     def _replace(self, worker: _Worker) -> None:
+        worker.job = None
         worker.pipe.close()
         worker.process.kill()
         worker.process.join()
@@ -188,32 +193,43 @@ class ProcessesExecutor(Executor):
         except OSError:
             self._replace(worker)
             return False
-        worker.call, worker.job = call, job
+        worker.call, worker.job, worker.thread = call, job, threading.get_ident()
         return True
 
     def _receive(self) -> None:
-        """Wait for an answer or a death, of whichever call, unless nobody is at work."""
+        """Wait a while for answers and deaths, of whichever call, unless nobody is at work."""
         self._opened()
-        waiting = {worker.pipe: worker for worker in self._workers if worker.job is not None}
-        for pipe in wait(list(waiting)) if waiting else ():
-            worker = waiting[pipe]  # type: ignore[index]
-            job = worker.job
-            assert job is not None
+        with self._lock:
+            at_work = [worker for worker in self._workers if worker.job is not None]
+            # Another thread takes its own, and sooner.
+            ours = [worker for worker in at_work if worker.thread == threading.get_ident()] or at_work
+            waiting = {worker.pipe: worker for worker in ours}
+        ended: list[Any] = []
+        with suppress(OSError):  # another thread has closed one
+            # Without the lock, for others to send jobs; not for ever, as one of them may take our answer.
+            ended = wait(list(waiting), _TURN) if waiting else []
+        with self._lock:
+            for worker in (waiting[pipe] for pipe in ended):
+                if worker.job is not None and worker.pipe.poll():  # else another thread was faster
+                    self._take(worker, worker.job)
+
+    def _take(self, worker: _Worker, job: Job) -> None:
+        """Give what a worker has sent to the call that it is for."""
+        try:
+            data = worker.pipe.recv_bytes()
+        except (EOFError, OSError):  # the other end closes when the process dies
+            self._replace(worker)
+            answer = Outcome(job.index, lost=True)
+        else:
+            blank, worker.job, worker.blank = worker.blank, None, None
             try:
-                data = worker.pipe.recv_bytes()
-            except (EOFError, OSError):  # the other end closes when the process dies
-                self._replace(worker)
-                answer = Outcome(job.index, lost=True)
-            else:
-                blank, worker.job, worker.blank = worker.blank, None, None
-                try:
-                    answer = cloudpickle.loads(data)
-                except Exception as error:  # the result does not load here
-                    answer = unportable(job.index, error)
-                # A worker that could not load the job does not know its number.
-                answer = collected(replace(answer, index=job.index), blank, self._opened())
-            if worker.call in self._answers:
-                self._answers[worker.call].append(answer)
+                answer = cloudpickle.loads(data)
+            except Exception as error:  # the result does not load here
+                answer = unportable(job.index, error)
+            # A worker that could not load the job does not know its number.
+            answer = collected(replace(answer, index=job.index), blank, self._opened())
+        if worker.call in self._answers:
+            self._answers[worker.call].append(answer)
 
 
 def _serve(pipe: Connection) -> None:
