@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import resource
+import signal
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from recscale_dask.errors import ExecutorUnavailable, TaskNotPortable
 from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.testing import ExecutorContract, tasks
@@ -41,3 +45,39 @@ def test_workers_that_started_end_when_a_later_one_cannot() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert multiprocessing.active_children() == []
     assert len(os.listdir("/dev/fd")) <= n_open + 1  # that of the resource tracker, which lives on
+
+
+def interrupted_here() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("thread", ["this", "another"])
+def test_interrupt_is_held_until_the_end_whichever_thread_gets_it(thread: str) -> None:
+    before, reached = signal.signal(signal.SIGINT, signal.default_int_handler), False
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts_held():
+            if thread == "this":
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                other = threading.Thread(target=interrupted_here)
+                other.start()
+                other.join()
+            time.sleep(0.05)
+            reached = True
+        assert reached
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.timeout(60)
+def test_a_quick_run_does_not_wait_for_a_slow_one_of_another_thread() -> None:
+    with ProcessesExecutor(n_workers=2) as executor:
+        slow = threading.Thread(target=lambda: list(map_blocks(executor, time.sleep, [5.0])))
+        slow.start()
+        time.sleep(0.1)
+        assert list(map_blocks(executor, tasks.echo, range(20))) == list(range(20))
+        assert slow.is_alive()
+        slow.join()
