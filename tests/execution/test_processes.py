@@ -47,6 +47,17 @@ def test_workers_that_started_end_when_a_later_one_cannot() -> None:
     assert len(os.listdir("/dev/fd")) <= n_open + 1  # that of the resource tracker, which lives on
 
 
+def interrupt(here: bool, done: threading.Event) -> None:
+    if here:
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        other = threading.Thread(target=interrupted_here)
+        other.start()
+        other.join()
+    time.sleep(0.05)
+    done.set()
+
+
 def interrupted_here() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
@@ -54,18 +65,11 @@ def interrupted_here() -> None:
 
 @pytest.mark.parametrize("thread", ["this", "another"])
 def test_interrupt_is_held_until_the_end_whichever_thread_gets_it(thread: str) -> None:
-    before, reached = signal.signal(signal.SIGINT, signal.default_int_handler), False
+    before, done = signal.signal(signal.SIGINT, signal.default_int_handler), threading.Event()
     try:
         with pytest.raises(KeyboardInterrupt), interrupts_held():
-            if thread == "this":
-                os.kill(os.getpid(), signal.SIGINT)
-            else:
-                other = threading.Thread(target=interrupted_here)
-                other.start()
-                other.join()
-            time.sleep(0.05)
-            reached = True
-        assert reached
+            interrupt(thread == "this", done)
+        assert done.is_set()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
