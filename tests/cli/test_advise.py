@@ -28,6 +28,13 @@ def test_advise_wants_numbers(recscale, data):
         assert recscale("advise", data / "train.csv", *option).code == 2
 
 
+def test_advise_wants_strengths_of_each_filter(recscale, data):
+    for given in ("ridge", "ridge=", "=0.3"):
+        ran = recscale("advise", data / "train.csv", "--filter", given)
+        assert ran.code == 2
+        assert f"expected NAME=X,X, such as ridge=0.3; got '{given}'" in " ".join(ran.err.replace("│", " ").split())
+
+
 def test_advise_sets_what_else_a_fit_takes(recscale, data):
     sets = [data / "train.csv", "--test", data / "test.csv"]
     command = ["advise", *sets, "--rank", 4, "--ranks", "2,4", "--filter", "none", "--item-scaling", 0.5]

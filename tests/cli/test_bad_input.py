@@ -1,6 +1,7 @@
 """Bad input fails with one sentence that says what was found and what to do, and loses nothing."""
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -110,6 +111,25 @@ def test_output_that_exists_fails_before_the_input_is_read(recscale, tmp_path: P
 
 def test_output_in_a_folder_that_is_missing(recscale, ratings: Path, tmp_path: Path) -> None:
     assert "no folder" in failure(recscale("fit", ratings, "--out", tmp_path / "no" / "m", "--rank", 2))
+
+
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [
+        ("fit --out", ""),
+        ("recommend --out", ".parquet"),
+        ("report --out", ".html"),
+        ("tune --report", ".html"),
+        ("advise --report", ".html"),
+    ],
+)
+def test_folder_that_may_only_be_read_fails_before_the_input_is_read(
+    recscale, tmp_path: Path, monkeypatch, command: str, suffix: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    name, option = command.split()
+    ran = recscale(name, tmp_path / "nothing.csv", option, tmp_path / f"out{suffix}")
+    assert f"its folder {tmp_path} may not be written to" in failure(ran)
 
 
 def test_overwrite_replaces_a_model_and_nothing_else(recscale, ratings: Path, tmp_path: Path) -> None:

@@ -215,8 +215,9 @@ class FactorModel(Factors):
         Raises
         ------
         OutputError
-            If `path` exists (and `overwrite` is false) or cannot be written.
+            If `path` exists (and `overwrite` is false), cannot be written, or ends in neither .parquet nor .pq.
         """
+        write.check_recommendations(path, overwrite=overwrite)
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_file(self, wanted, path, opened, overwrite=overwrite, observer=observer)

@@ -89,8 +89,10 @@ def tune(
         Arguments of `factorize` that all trials have; they are not tried.
     n_users : int, optional
         Most test users to judge by, drawn with the seed; None is all of them.
-    how, fraction
-        How to hold out, and how much: see `split`.
+    how : {"random", "temporal", "leave-one-out", "per-user-random", "per-user-temporal"}
+        How to hold out: see `split`.
+    fraction : float
+        How much; not of ``leave-one-out``.
     storage : path, optional
         A file that keeps the study. Called again with the same arguments it goes on from there, to the same trials as
         if it had not been stopped. It is a journal of Optuna, whose tools can read it.

@@ -99,7 +99,12 @@ TestFile: TypeAlias = Annotated[
     str | None, typer.Option("--test", metavar="FILE", help="Held-out rows; by default a part of INPUT.")
 ]
 HowOption: TypeAlias = Annotated[
-    str, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
+    str,
+    typer.Option(
+        "--how",
+        help="How rows are held out of INPUT, as by `recscale split`: random, temporal, leave-one-out, "
+        "per-user-random or per-user-temporal.",
+    ),
 ]
 Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
 RankingMetrics: TypeAlias = Annotated[
@@ -245,7 +250,7 @@ def _column(text: str | None) -> Any:
     """Return a column's name, its position from 0, False for "there is none", or None for "guess"."""
     if text is not None and text.isdecimal():
         return int(text)
-    return False if text == "false" else text
+    return False if text in ("false", "False") else text
 
 
 def _scalar(text: str) -> Any:

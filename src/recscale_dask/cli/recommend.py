@@ -47,7 +47,7 @@ def recommend(
     room on the disk and time that a folder would take are told, after some users were computed; exit code 1 if it
     does not fit.
     """
-    one_file = Path(out).suffix == ".parquet" and not out.endswith("/")
+    one_file = Path(out).suffix.lower() in (".parquet", ".pq") and not out.endswith("/")
     if Path(out).suffix and not one_file and not out.endswith("/"):
         raise typer.BadParameter(
             f"{out} is neither a .parquet file nor a folder (a name without suffix)", param_hint="--out"

@@ -10,7 +10,8 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import interrupted, print_json
-from recscale_dask.outputs import check_file, check_folder, on_a_disk
+from recscale_dask.evaluation.pages import check_page
+from recscale_dask.outputs import check_folder, on_a_disk
 
 if TYPE_CHECKING:
     from recscale_dask.evaluation.tuning import Trial
@@ -57,7 +58,7 @@ def tune(
 
         check_folder(MODEL, out, overwrite=overwrite)
     if report is not None:
-        check_file(report, overwrite=overwrite)
+        check_page(report, overwrite=overwrite)
     if study is not None:
         on_a_disk(study, "a study")
     told = sys.stderr.isatty() if progress is None else progress

@@ -12,8 +12,8 @@ from typing import Any
 from recscale_dask.errors import RecscaleError
 
 _VALUE = r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]*[^\s,;:.()])?"
-_BOTH = re.compile(r"\b\w+=\w* \((--[\w-]+)\)")  # overwrite=True (--overwrite)
-_GIVEN = re.compile(rf"(?<![\w.(/-])(?P<name>[a-z]\w*)={_VALUE}")
+_BOTH = re.compile(r"\b\w+=(?:\w*|'[^']*') \((--[\w-]+)\)")  # overwrite=True (--overwrite)
+_GIVEN = re.compile(rf"(?:(?<![\w.(/-])|(?<= \())(?P<name>[a-z]\w*)={_VALUE}")
 _NAMED = re.compile(r"(?<![\w=.'(/-])(?P<name>[a-z]+(_[a-z]+)+)(?![\w='.(/])")
 
 
