@@ -63,8 +63,9 @@ class FolderKind:
         RecscaleError
             Of the kind's type, if the folder is missing, something else, altered, or of a newer format.
         """
+        there = is_url(place) or Path(place).exists()
         where = os.fspath(place)
-        if not is_url(where) and not Path(where).exists():
+        if not there:
             raise self.error(f"there is no {self.noun} at {where}. {self.given_by}")
         try:
             text = self._text(where)

@@ -14,7 +14,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from recscale_dask.errors import OutputError, RecscaleError
+from recscale_dask.errors import OptionError, OutputError, RecscaleError
 from recscale_dask.temporary import TemporaryFolder
 
 UNFINISHED = ".writing"
@@ -27,7 +27,15 @@ _folders: dict[int, TemporaryFolder] = {}  # of copies, by process: a forked one
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
-    """Return whether a place is an fsspec URL, such as ``s3://bucket/model``, and no path."""
+    """Return whether a place is an fsspec URL, such as ``s3://bucket/model``, and no path.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+    """
+    if not isinstance(place, str | os.PathLike):
+        raise OptionError(f"expected a path or URL, such as 'folder/name'; got {place!r}")
     return "://" in os.fspath(place)
 
 

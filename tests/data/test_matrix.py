@@ -231,6 +231,12 @@ def test_from_interactions_sums_takes_the_largest_or_counts():
     assert counted.to_scipy().toarray().tolist() == [[0, 1, 0], [2, 0, 1]]
 
 
+@pytest.mark.parametrize("given", ["ratings.csv", pa.table({"user": [1], "item": [2]})])
+def test_from_interactions_asks_for_what_has_been_read(given):
+    with pytest.raises(DataError, match=r"takes Interactions; got a \w+. Read it first: rs.read_interactions"):
+        UserItemMatrix.from_interactions(given)
+
+
 def test_fingerprint_of_blocks_tells_matrices_apart():
     def digest(dense):
         (block,) = UserItemMatrix.from_scipy(dense).sources

@@ -155,7 +155,7 @@ def advise_rank(
     )
 
 
-def _filters(given: Mapping[str, Sequence[float]]) -> list[SpectralFilter]:
+def _filters(given: Any) -> list[SpectralFilter]:
     """Return each filter with each of its strengths, checked."""
     if not isinstance(given, Mapping):
         raise OptionError(f"filters are names with their strengths, such as {{'ridge': [0.3]}}; got {given!r}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recscale_dask.api.executors import ExecutorLike
-from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.factor_model import FactorModel, as_model
 from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
@@ -31,7 +32,7 @@ DEFAULT_METRICS = ("recall@20", "ndcg@20")
 
 
 def evaluate(
-    model: FactorModel,
+    model: FactorModel | str | os.PathLike[str],
     test: Any,
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
@@ -45,7 +46,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : FactorModel
+    model : FactorModel, or the path of one
         Fitted on other interactions.
     test : Interactions, or anything that `read_interactions` takes
         Held-out rows.
@@ -74,13 +75,14 @@ def evaluate(
         If most of the users of the test set are not in the model.
     """
     parsed = parsed_metrics(metrics)
+    model = as_model(model)
     rows = _interactions(test)
     with session_of_parts(executor, scoring_request(model, rows.n_users), progress) as opened:
         return _evaluated(model, rows, parsed, fold_in, opened, progress)
 
 
 def compare(
-    models: Mapping[str, FactorModel],
+    models: Mapping[str, FactorModel | str | os.PathLike[str]],
     test: Any,
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
@@ -96,7 +98,7 @@ def compare(
 
     Parameters
     ----------
-    models : mapping of str to FactorModel
+    models : mapping of str to FactorModel, or to the path of one
         Fitted on the same data. Users that one of them does not know are left out for all.
     test, metrics, fold_in, executor, progress
         See `evaluate`.
@@ -126,15 +128,16 @@ def compare(
     if not models:
         raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
     parsed = parsed_metrics(metrics)
+    loaded = {name: as_model(model, f"models[{name!r}]") for name, model in models.items()}
     rows = _interactions(test)
     everyone = int(np.count_nonzero(np.bincount(rows.user_codes)))
     if fold_in is None:
-        rows = _known_to_all(models, rows)
-    requests = [scoring_request(model, rows.n_users) for model in models.values()]
+        rows = _known_to_all(loaded, rows)
+    requests = [scoring_request(model, rows.n_users) for model in loaded.values()]
     most_work = max(requests, key=lambda each: each.n_stored * each.rank)
     found = {}
     with session_of_parts(executor, most_work, progress) as opened:
-        for name, model in models.items():
+        for name, model in loaded.items():
             found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress, name)
     n_left_out = everyone - next(iter(found.values())).n_users
     return compare_evaluations(

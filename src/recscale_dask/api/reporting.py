@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recscale_dask.api.executors import ExecutorLike
-from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.factor_model import FactorModel, as_model
 from recscale_dask.api.judging import DEFAULT_METRICS, evaluate, parsed_metrics
 from recscale_dask.api.observing import observing
 from recscale_dask.api.reading import read_interactions
@@ -25,7 +25,7 @@ from recscale_dask.scoring.request import request
 
 
 def report(
-    model: FactorModel,
+    model: FactorModel | str | os.PathLike[str],
     path: str | os.PathLike[str],
     test: Any = None,
     *,
@@ -41,7 +41,7 @@ def report(
 
     Parameters
     ----------
-    model : FactorModel
+    model : FactorModel, or the path of one
     path : path
         An HTML file, which needs no other and loads nothing. It appears whole or not at all.
     test : Interactions, or anything that `read_interactions` takes, optional
@@ -73,6 +73,7 @@ def report(
             "metrics= (--metrics) are of a test set, and there is none: give held-out rows with test= (--test)"
         )
     names = [each.name for each in parsed_metrics(DEFAULT_METRICS if metrics is None else metrics)]
+    model = as_model(model)
     asked = None if test is None else test if isinstance(test, Interactions) else read_interactions(test)
     chosen = np.arange(len(model.users), dtype=np.int32)
     if n_users is not None and whole_number(n_users, "n_users") < len(chosen):

@@ -76,7 +76,19 @@ class UserItemMatrix:
             As read by `read_interactions`.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item.
+
+        Raises
+        ------
+        DataError
+            If these are no interactions.
         """
+        from recscale_dask.data.interactions import Interactions
+
+        if not isinstance(interactions, Interactions):
+            raise DataError(
+                f"from_interactions takes Interactions; got a {type(interactions).__name__}. Read it first: "
+                "rs.read_interactions(...)."
+            )
         unique = interactions.aggregate(duplicates)
         values = unique.values if unique.values is not None else np.ones(len(unique), np.float32)
         indptr = np.zeros(len(unique.users) + 1, np.int64)

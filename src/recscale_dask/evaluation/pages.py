@@ -11,8 +11,8 @@ from recscale_dask.page import Page
 
 def check_page(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Raise an OutputError if a page cannot be written there, before any work is done."""
-    check_suffix(path, "HTML", (".html", ".htm"))
     check_file(path, overwrite=overwrite)
+    check_suffix(path, "HTML", (".html", ".htm"))
 
 
 def write_page(page: Page, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

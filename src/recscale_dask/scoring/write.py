@@ -46,8 +46,8 @@ PARQUET: dict[str, Any] = {
 
 def check_recommendations(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Raise an OutputError if a file of recommendations cannot be written there, before any work is done."""
-    check_suffix(path, "Parquet", (".parquet", ".pq"))
     check_file(path, overwrite=overwrite)
+    check_suffix(path, "Parquet", (".parquet", ".pq"))
 
 
 def recommend_file(
