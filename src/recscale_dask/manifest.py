@@ -150,7 +150,7 @@ class FolderKind:
     def _text(self, place: str) -> str | None:
         """Return the text of a manifest; None if there is none."""
         if is_url(place):
-            return read_text(f"{place.rstrip('/')}/{MANIFEST}", self.error)
+            return read_text(place, MANIFEST, self.error)
         try:
             return Path(place, MANIFEST).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):

@@ -53,9 +53,23 @@ def test_file_that_is_missing(recscale, tmp_path: Path) -> None:
     assert "nowhere.csv" in failure(recscale("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "m"))
 
 
+def test_values_that_are_all_zero_are_told_in_options(recscale, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.csv"
+    path.write_text("user,item,value\n" + "".join(f"{user},{user % 4},0\n" for user in range(9)))
+    ran = recscale("fit", path, "--out", tmp_path / "m", "--solver", "popularity")
+    assert "warning: all 9 values are 0. Is the value column (--value) the right one?" in ran.err
+    ran = recscale("fit", path, "--out", tmp_path / "n", "--solver", "popularity", "--value", "False")
+    assert (ran.code, "are 0" in ran.err) == (0, False)
+
+
 def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, ratings: Path, tmp_path: Path) -> None:
     said = failure(recscale("fit", ratings, "--out", tmp_path / "m", "--user", "customer"))
-    assert all(name in said for name in ("customer", "userId", "movieId", "rating"))
+    assert all(name in said for name in ("customer' (--user)", "userId", "movieId", "rating"))
+
+
+def test_address_of_an_unknown_kind_is_told_as_it_was_given(recscale, tmp_path: Path) -> None:
+    said = failure(recscale("fit", "foo://x.csv", "--out", tmp_path / "m"))
+    assert said.startswith("error: cannot read foo://x.csv: nothing reads foo:// here. Known are s3, gs, az, ")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from recscale_dask.errors import DataError, ModelFormatError, OptionError
 from recscale_dask.execution.events import RunStarted
 from recscale_dask.testing.matrices import planted_tastes
 
+pytestmark = pytest.mark.filterwarnings("ignore::recscale_dask.errors.DoubtfulDataWarning")
 METRICS = ("recall@10", "coverage@10", "gini@10", "rmse")
 
 

@@ -53,7 +53,9 @@ class Wording:
         return found[0]
 
     def _flag(self, name: str) -> str | None:
-        return str(self._options[name].opts[-1]) if name in self._options else None
+        if name not in self._options:
+            return None
+        return next(str(each) for each in self._options[name].opts if each.startswith("--"))
 
     @cached_property
     def _of_the_fit(self) -> set[str]:
