@@ -212,8 +212,8 @@ def reason_of(problem: Exception) -> str:
     text = str(getattr(problem, "strerror", None) or problem or type(problem).__name__).rstrip(".")
     if text.startswith("Protocol not known"):
         return (
-            f"nothing reads {text.rpartition(' ')[2]}:// here. Known are s3, gs, az, hdfs, https, file and others of "
-            "fsspec, with their packages."
+            f"no file system goes by {text.rpartition(' ')[2]}:// here. Known are s3, gs, az, hdfs, https, file and "
+            "others of fsspec, with their packages."
         )
     if isinstance(problem, ImportError):
         return f"{text}. For s3://: pip install 'recscale-dask[s3]'"

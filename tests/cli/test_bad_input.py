@@ -69,7 +69,7 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
 
 def test_address_of_an_unknown_kind_is_told_as_it_was_given(recscale, tmp_path: Path) -> None:
     said = failure(recscale("fit", "foo://x.csv", "--out", tmp_path / "m"))
-    assert said.startswith("error: cannot read foo://x.csv: nothing reads foo:// here. Known are s3, gs, az, ")
+    assert said.startswith("error: cannot read foo://x.csv: no file system goes by foo:// here. Known are s3, gs, az, ")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,11 @@ def test_address_of_an_unknown_kind_is_told_as_it_was_given(recscale, tmp_path: 
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
         (("--rank", 2, "--solver", "magic"), "no solver is called 'magic'; there are: "),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
+        (("--rank", 2, "--set", "colour=red"), "those of all solvers: --rank, --weighting, --user-scaling, "),
+        (
+            ("--rank", 2, "--executor", "threads", "--set", "n_workers=2"),
+            "--option n_workers=2 is for the executor, not for the solver",
+        ),
         (("--rank", 2, "--executor", "abacus"), "there are: dask, futures, processes"),
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
         (

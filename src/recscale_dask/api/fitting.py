@@ -254,19 +254,20 @@ def _unknown_options(
     solver: str, known: list[str], unknown: list[str], options: dict[str, Any], executor: ExecutorLike | None
 ) -> OptionError:
     """Return the error of options that a solver does not have: what may have been meant, and what there is."""
-    if isinstance(executor, str):
-        of_executor = inspect.signature(plugin_manager().resolve("executors", executor)).parameters
+    if executor is not None:
+        target = plugin_manager().resolve("executors", executor) if isinstance(executor, str) else type(executor)
+        of_executor = inspect.signature(target).parameters
         if given := ", ".join(f"{name}={options[name]!r}" for name in unknown if name in of_executor):
+            opened = f": with rs.open_executor({executor!r}, {given})" if isinstance(executor, str) else ""
             return OptionError(
-                f"{given} is for the executor {executor!r}, and not for the solver. Open the executor with it: "
-                f"with rs.open_executor({executor!r}, {given}) as executor, and pass executor=executor."
+                f"{given} is for the executor, not for the solver. Give it where the executor is opened{opened}."
             )
     arguments = [name for name in inspect.signature(factorize).parameters if name not in ("matrix", "options")]
     close = {name: get_close_matches(name, [*known, *arguments], n=1) for name in unknown}
     meant = [f"did you mean {found[0]!r} by {name!r}? " for name, found in close.items() if found]
     return OptionError(
         f"solver {solver!r} has no option {', '.join(unknown)}; {''.join(meant)}its options are: "
-        f"{', '.join(known) or 'none'}; those of all solvers: {', '.join(_OF_ALL)}"
+        f"{', '.join(known) or 'none'}; those of all solvers: {'=, '.join(_OF_ALL)}="
     )
 
 

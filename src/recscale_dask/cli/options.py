@@ -32,6 +32,16 @@ class Duplicates(StrEnum):
     last = "last"
 
 
+class HowToHoldOut(StrEnum):
+    """The ways of `recscale split` that need no more than a fraction, and leave no user out whole."""
+
+    random = "random"
+    temporal = "temporal"
+    leave_one_out = "leave-one-out"
+    per_user_random = "per-user-random"
+    per_user_temporal = "per-user-temporal"
+
+
 Source: TypeAlias = Annotated[
     str, typer.Argument(metavar="INPUT", help="A store (see `recscale ingest`), or a data file, folder, glob or URL.")
 ]
@@ -99,12 +109,7 @@ TestFile: TypeAlias = Annotated[
     str | None, typer.Option("--test", metavar="FILE", help="Held-out rows; by default a part of INPUT.")
 ]
 HowOption: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--how",
-        help="How rows are held out of INPUT, as by `recscale split`: random, temporal, leave-one-out, "
-        "per-user-random or per-user-temporal.",
-    ),
+    HowToHoldOut, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
 ]
 Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
 RankingMetrics: TypeAlias = Annotated[

@@ -34,8 +34,11 @@ def report(
     check_page(out, overwrite=overwrite)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model
+        from recscale_dask.api.judging import parsed_metrics
         from recscale_dask.api.reporting import report as write_report
 
+        if metrics is not None:
+            parsed_metrics(options.names(metrics))
         loaded = load_model(model)
         rows = None
         if test is not None:

@@ -29,7 +29,7 @@ def tune(
     trials: Annotated[int, typer.Option("--trials", help="How many in all, those in --storage among them.")] = 30,
     metrics: options.RankingMetrics = "ndcg@20,recall@20",
     n_users: options.TestUsers = 10_000,
-    how: options.HowOption = "random",
+    how: options.HowOption = options.HowToHoldOut.random,
     fraction: options.Fraction = 0.1,
     storage: Annotated[
         str | None, typer.Option("--storage", "--study", metavar="FILE", help="Keep the study here, and go on from it.")
@@ -78,7 +78,7 @@ def tune(
             metrics=options.names(metrics),
             fixed=options.key_values(settings, "--set"),
             n_users=n_users or None,
-            how=how,
+            how=how.value,
             fraction=fraction,
             storage=storage,
             seed=seed,
