@@ -142,3 +142,11 @@ def test_missing_parent_and_existing_path_are_found_early(tmp_path):
         check_output(tmp_path)
     check_output(tmp_path, overwrite=True)
     check_output(tmp_path / "new")
+
+
+def test_a_folder_that_may_only_be_read_is_told_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "access", lambda folder, rights: folder != tmp_path)
+    with pytest.raises(
+        OutputError, match=f"cannot write .*its folder {tmp_path} may not be written to. Choose another"
+    ):
+        check_output(tmp_path / "out")

@@ -17,13 +17,18 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Raise an OutputError if `path` exists (unless it may be overwritten) or its folder does not."""
+    """Raise an OutputError if `path` exists (unless it may be overwritten), or its folder does not or is read-only."""
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists already. Choose another path, delete it, or pass overwrite=True (--overwrite)."
         )
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.absolute().parent}. Create it first.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {folder}. Create it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {path}: its folder {folder} may not be written to. Choose another, or see to its rights."
+        )
 
 
 @contextmanager

@@ -95,7 +95,9 @@ class UnknownIdWarning(UserWarning):
 
 
 class DoubtfulDataWarning(UserWarning):
-    """Interactions that may be appended by mistake: nothing of them is new, or almost all of their ids are."""
+    """What may be a mistake: appended interactions that are all known or all strange, values that are all 0, and errors
+    (rmse, mae) of scores that are no values.
+    """
 
 
 class SeenTestWarning(UserWarning):

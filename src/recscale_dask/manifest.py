@@ -63,8 +63,9 @@ class FolderKind:
         RecscaleError
             Of the kind's type, if the folder is missing, something else, altered, or of a newer format.
         """
+        there = is_url(place) or Path(place).exists()
         where = os.fspath(place)
-        if not is_url(where) and not Path(where).exists():
+        if not there:
             raise self.error(f"there is no {self.noun} at {where}. {self.given_by}")
         try:
             text = self._text(where)
@@ -149,7 +150,7 @@ class FolderKind:
     def _text(self, place: str) -> str | None:
         """Return the text of a manifest; None if there is none."""
         if is_url(place):
-            return read_text(f"{place.rstrip('/')}/{MANIFEST}", self.error)
+            return read_text(place, MANIFEST, self.error)
         try:
             return Path(place, MANIFEST).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):

@@ -63,6 +63,12 @@ def check_file(place: str | os.PathLike[str], *, overwrite: bool) -> None:
         )
 
 
+def check_suffix(place: str | os.PathLike[str], content: str, suffixes: tuple[str, ...]) -> None:
+    """Raise an OutputError if a file has another suffix than those of what is going to be in it."""
+    if Path(place).suffix.lower() not in suffixes:
+        raise OutputError(f"{os.fspath(place)} would hold {content}: end its name in {' or '.join(suffixes)}.")
+
+
 def on_a_disk(place: str | os.PathLike[str], what: str) -> Path:
     """Return the path of what can be on a disk alone, as it is changed in place; raise an OutputError of a URL."""
     if is_url(place):

@@ -14,7 +14,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from recscale_dask.errors import OutputError, RecscaleError
+from recscale_dask.errors import OptionError, OutputError, RecscaleError
 from recscale_dask.temporary import TemporaryFolder
 
 UNFINISHED = ".writing"
@@ -27,7 +27,15 @@ _folders: dict[int, TemporaryFolder] = {}  # of copies, by process: a forked one
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
-    """Return whether a place is an fsspec URL, such as ``s3://bucket/model``, and no path."""
+    """Return whether a place is an fsspec URL, such as ``s3://bucket/model``, and no path.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+    """
+    if not isinstance(place, str | os.PathLike):
+        raise OptionError(f"expected a path or URL, such as 'folder/name'; got {place!r}")
     return "://" in os.fspath(place)
 
 
@@ -61,10 +69,10 @@ def file_system(url: str | os.PathLike[str]) -> tuple[Any, str]:
     return system, str(path).rstrip("/")
 
 
-def read_text(url: str, error: type[RecscaleError]) -> str | None:
-    """Return the text of a file; None if it, or the folder that it should be in, is not there."""
-    with reaching(url, error):
-        system, path = file_system(url)
+def read_text(folder: str, name: str, error: type[RecscaleError]) -> str | None:
+    """Return the text of a file in a folder; None if it, or the folder, is not there. Errors name the folder."""
+    with reaching(folder, error):
+        system, path = file_system(f"{folder.rstrip('/')}/{name}")
         try:
             return bytes(system.cat_file(path)).decode()
         except (FileNotFoundError, NotADirectoryError) as problem:
@@ -202,6 +210,11 @@ def is_object_store(system: Any) -> bool:
 def reason_of(problem: Exception) -> str:
     """Return what went wrong on a file system, and what to do about it."""
     text = str(getattr(problem, "strerror", None) or problem or type(problem).__name__).rstrip(".")
+    if text.startswith("Protocol not known"):
+        return (
+            f"no file system goes by {text.rpartition(' ')[2]}:// here. Known are s3, gs, az, hdfs, https, file and "
+            "others of fsspec, with their packages."
+        )
     if isinstance(problem, ImportError):
         return f"{text}. For s3://: pip install 'recscale-dask[s3]'"
     if type(problem).__name__ in _CREDENTIALS:

@@ -160,6 +160,22 @@ def test_option_that_cannot_work_says_so(sets, options, message):
         rs.advise_rank(*sets, **{"rank": 14, "executor": "serial", **options})
 
 
-def test_users_that_are_all_held_out_cannot_be_judged(sets):
-    with pytest.raises(OptionError, match="keeps them all"):
-        rs.advise_rank(sets[0], rank=4, how="held-out-users")
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"ridge": []}, r"filter 'ridge' needs a list of strengths, such as \[0.3\]; got \[\]"),
+        ({"ridge": 0.3}, "filter 'ridge' needs a list of strengths.*got 0.3"),
+        ({"ridge": "0.3"}, "filter 'ridge' needs a list of strengths.*got '0.3'"),
+        (["foo"], "filters are names with their strengths.*got \\['foo'\\]"),
+    ],
+)
+def test_filters_without_strengths_are_refused(sets, filters, message):
+    with pytest.raises(OptionError, match=message):
+        rs.advise_rank(*sets, filters=filters)
+
+
+@pytest.mark.parametrize("how", ["held-out-users", "leave-k-out", "lucky", None])
+def test_ways_to_hold_out_that_cannot_work_are_refused_with_those_that_can(sets, how):
+    for judged in (rs.advise_rank, rs.tune):
+        with pytest.raises(OptionError, match=f"how={how!r} is no way.*one of 'random', 'temporal', 'leave-one-out', "):
+            judged(sets[0], how=how)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import OutputError
+from recscale_dask.errors import OptionError, OutputError, UnknownNameError
 from recscale_dask.testing.matrices import planted_tastes
 
 
@@ -63,3 +63,19 @@ def test_a_file_that_is_there_stays(sets, tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         rs.report(model, tmp_path / "report.html")
     assert "Model: svd" in page_of(model, tmp_path / "report.html", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "options", "error", "message"),
+    [
+        ("r.pdf", (), {}, OutputError, "r.pdf would hold HTML: end its name in .html or .htm."),
+        ("r.html", (), {"metrics": ["recall@5"]}, OptionError, "metrics.* are of a test set, and there is none"),
+        ("r.html", ("nothing.csv",), {"metrics": ["recal@5"]}, UnknownNameError, "recal"),
+    ],
+)
+def test_what_cannot_be_written_or_judged_is_told_before_any_work(
+    sets, tmp_path, path, arguments, options, error, message
+):
+    model = rs.factorize(sets[0], rank=2, executor="serial")
+    with pytest.raises(error, match=message):
+        rs.report(model, tmp_path / path, *arguments, **options)

@@ -8,7 +8,14 @@ import pyarrow as pa
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import CheckpointError, DataError, OptionError, OutputError, UnknownNameError
+from recscale_dask.errors import (
+    CheckpointError,
+    DataError,
+    DoubtfulDataWarning,
+    OptionError,
+    OutputError,
+    UnknownNameError,
+)
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.solvers.space import Choice, Real, Whole
 from recscale_dask.testing.matrices import planted_tastes
@@ -192,6 +199,13 @@ def test_smallest_error_is_best_of_rating_metrics(data):
     assert found.best.metrics["rmse"] == min(trial.metrics["rmse"] for trial in found.trials)
 
 
+def test_errors_of_scores_that_are_no_values_are_told_once(data):
+    with pytest.warns(DoubtfulDataWarning, match="with weighting='binary' are on another scale") as told:
+        found = tune(data, metrics=["rmse"], fixed={"weighting": "binary"}, trials=3)
+    assert len(told) == 1
+    assert not any(trial.error for trial in found.trials)
+
+
 def test_optuna_keeps_its_own_voice(data, caplog):
     import optuna
 
@@ -209,6 +223,8 @@ def test_optuna_keeps_its_own_voice(data, caplog):
         ({"metrics": []}, OptionError, "no metrics to tune by"),
         ({"solver": "nothing"}, UnknownNameError, "no solver is called 'nothing'"),
         ({"solver": []}, OptionError, "there are no solvers to tune"),
+        ({"solver": "svd,gf-cf"}, OptionError, r"a list, such as \['svd', 'gf-cf'\]; got 'svd,gf-cf'"),
+        ({"metrics": "ndcg@5,map@5"}, OptionError, r"a list, such as \['ndcg@5', 'map@5'\]"),
         ({"space": {"svd": {"damping": Real(0, 1)}}}, OptionError, "SVDSolver has no option damping to try"),
         ({"metrics": ["glory@3"]}, UnknownNameError, "no metric is called 'glory'"),
     ],

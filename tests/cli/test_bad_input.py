@@ -1,6 +1,7 @@
 """Bad input fails with one sentence that says what was found and what to do, and loses nothing."""
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -52,9 +53,23 @@ def test_file_that_is_missing(recscale, tmp_path: Path) -> None:
     assert "nowhere.csv" in failure(recscale("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "m"))
 
 
+def test_values_that_are_all_zero_are_told_in_options(recscale, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.csv"
+    path.write_text("user,item,value\n" + "".join(f"{user},{user % 4},0\n" for user in range(9)))
+    ran = recscale("fit", path, "--out", tmp_path / "m", "--solver", "popularity")
+    assert "warning: all 9 values are 0. Is the value column (--value) the right one?" in ran.err
+    ran = recscale("fit", path, "--out", tmp_path / "n", "--solver", "popularity", "--value", "False")
+    assert (ran.code, "are 0" in ran.err) == (0, False)
+
+
 def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, ratings: Path, tmp_path: Path) -> None:
     said = failure(recscale("fit", ratings, "--out", tmp_path / "m", "--user", "customer"))
-    assert all(name in said for name in ("customer", "userId", "movieId", "rating"))
+    assert all(name in said for name in ("customer' (--user)", "userId", "movieId", "rating"))
+
+
+def test_address_of_an_unknown_kind_is_told_as_it_was_given(recscale, tmp_path: Path) -> None:
+    said = failure(recscale("fit", "foo://x.csv", "--out", tmp_path / "m"))
+    assert said.startswith("error: cannot read foo://x.csv: no file system goes by foo:// here. Known are s3, gs, az, ")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +81,11 @@ def test_column_that_is_missing_is_told_with_those_that_are_there(recscale, rati
         (("--rank", 2, "--weighting", "heavy"), "heavy"),
         (("--rank", 2, "--solver", "magic"), "no solver is called 'magic'; there are: "),
         (("--rank", 2, "--set", "colour=red"), "its options are"),
+        (("--rank", 2, "--set", "colour=red"), "those of all solvers: --rank, --weighting, --user-scaling, "),
+        (
+            ("--rank", 2, "--executor", "threads", "--set", "n_workers=2"),
+            "--option n_workers=2 is for the executor, not for the solver",
+        ),
         (("--rank", 2, "--executor", "abacus"), "there are: dask, futures, processes"),
         (("--rank", 2, "--executor", "threads", "--option", "workers=2"), "n_workers"),
         (
@@ -110,6 +130,25 @@ def test_output_that_exists_fails_before_the_input_is_read(recscale, tmp_path: P
 
 def test_output_in_a_folder_that_is_missing(recscale, ratings: Path, tmp_path: Path) -> None:
     assert "no folder" in failure(recscale("fit", ratings, "--out", tmp_path / "no" / "m", "--rank", 2))
+
+
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [
+        ("fit --out", ""),
+        ("recommend --out", ".parquet"),
+        ("report --out", ".html"),
+        ("tune --report", ".html"),
+        ("advise --report", ".html"),
+    ],
+)
+def test_folder_that_may_only_be_read_fails_before_the_input_is_read(
+    recscale, tmp_path: Path, monkeypatch, command: str, suffix: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    name, option = command.split()
+    ran = recscale(name, tmp_path / "nothing.csv", option, tmp_path / f"out{suffix}")
+    assert f"its folder {tmp_path} may not be written to" in failure(ran)
 
 
 def test_overwrite_replaces_a_model_and_nothing_else(recscale, ratings: Path, tmp_path: Path) -> None:

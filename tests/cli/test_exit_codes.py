@@ -85,6 +85,6 @@ def test_ctrl_c_says_what_was_kept_and_how_to_go_on(recscale, data: Path, model:
     monkeypatch.setattr("recscale_dask.api.tuning.tune", stop)
     stopped = recscale("recommend", model, "--out", tmp_path / "recs")
     assert (stopped.code, "were kept. Go on with the same command" in stopped.err) == (130, True)
-    for more, said in (((), "With --study FILE"), (("--study", tmp_path / "s.log"), "Go on with the same command")):
+    for more, said in (((), "With --storage FILE"), (("--study", tmp_path / "s.log"), "Go on with the same command")):
         stopped = recscale("tune", data / "train.csv", *more)
         assert (stopped.code, said in stopped.err) == (130, True)

@@ -64,6 +64,7 @@ def test_unknown_items_fail_or_are_skipped_with_a_warning(recscale, model, with_
     failed = recscale("fold-in", model, with_unknown, "--out", out)
     assert failed.code == 1
     assert "1 of 4 items, in 1 of 4 interactions, are not in the model: 99999" in failed.err
+    assert "Skip them, with --skip-unknown, or fit again" in failed.err
     assert not out.exists()
     skipped = recscale("fold-in", model, with_unknown, "--out", out, "--skip-unknown", "--json")
     assert skipped.json()["unknown_items"] == 1
@@ -78,7 +79,9 @@ def test_model_of_the_new_users_can_be_saved_and_used(recscale, model, new, tmp_
 
 
 def test_output_must_be_a_new_parquet_file(recscale, model, new, tmp_path) -> None:
-    assert recscale("fold-in", model, new, "--out", tmp_path / "folder").code == 2
+    for name in ("folder", "r.csv"):
+        refused = recscale("fold-in", model, tmp_path / "nothing.csv", "--out", tmp_path / name)
+        assert f"{name} would hold Parquet: end its name in .parquet or .pq." in refused.err
     (tmp_path / "r.parquet").write_text("mine")
     assert recscale("fold-in", model, new, "--out", tmp_path / "r.parquet").code == 1
     assert (tmp_path / "r.parquet").read_text() == "mine"

@@ -4,7 +4,7 @@
 def test_tune_fits_the_best_options_and_reports(recscale, data, tmp_path):
     out, report, study = tmp_path / "model", tmp_path / "tune.html", tmp_path / "study.log"
     command = ["tune", data / "train.csv", "--out", out, "--trials", 3, "--metrics", "recall@10", "--report", report]
-    ran = recscale(*command, "--study", study, "--set", "weighting=binary", "--json")
+    ran = recscale(*command, "--storage", study, "--set", "weighting=binary", "--json")
     answer = ran.json()
     assert ran.err == ""
     assert len(answer["trials"]) == 3

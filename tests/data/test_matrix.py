@@ -13,7 +13,7 @@ from recscale_dask.data import blocks
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.vocabulary import Vocabulary
 from recscale_dask.data.weighting import summarize
-from recscale_dask.errors import DataError
+from recscale_dask.errors import DataError, DoubtfulDataWarning
 from recscale_dask.execution.serial import SerialExecutor
 from recscale_dask.solvers.preparation import prepare
 
@@ -229,6 +229,19 @@ def test_from_interactions_sums_takes_the_largest_or_counts():
     assert largest.users.ids.to_pylist() == ["a", "b"]
     counted = UserItemMatrix.from_interactions(Interactions.from_arrow(table, user="u", item="i", value=None))
     assert counted.to_scipy().toarray().tolist() == [[0, 1, 0], [2, 0, 1]]
+
+
+def test_values_that_are_all_zero_are_told_and_their_absence_is_not():
+    table = pa.table({"user": [1, 2], "item": [3, 4], "value": [0.0, 0.0]})
+    with pytest.warns(DoubtfulDataWarning, match=r"all 2 values are 0. Is the value column \(value=\) the right one"):
+        UserItemMatrix.from_interactions(Interactions.from_arrow(table, user="user", item="item", value="value"))
+    assert UserItemMatrix.from_interactions(Interactions.from_arrow(table, user="user", item="item")).nnz == 2
+
+
+@pytest.mark.parametrize("given", ["ratings.csv", pa.table({"user": [1], "item": [2]})])
+def test_from_interactions_asks_for_what_has_been_read(given):
+    with pytest.raises(DataError, match=r"takes Interactions; got a \w+. Read it first: rs.read_interactions"):
+        UserItemMatrix.from_interactions(given)
 
 
 def test_fingerprint_of_blocks_tells_matrices_apart():

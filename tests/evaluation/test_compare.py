@@ -4,10 +4,11 @@ import pytest
 
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError
+from recscale_dask.errors import DataError, ModelFormatError, OptionError
 from recscale_dask.execution.events import RunStarted
 from recscale_dask.testing.matrices import planted_tastes
 
+pytestmark = pytest.mark.filterwarnings("ignore::recscale_dask.errors.DoubtfulDataWarning")
 METRICS = ("recall@10", "coverage@10", "gini@10", "rmse")
 
 
@@ -123,8 +124,35 @@ def test_no_models_and_no_metrics_are_refused(models, parts):
         rs.compare({}, parts[1])
     with pytest.raises(OptionError, match="no metrics"):
         rs.compare(models, parts[1], metrics=())
-    with pytest.raises(KeyError):
-        rs.compare(models, parts[1], executor="serial")["svd", "map@3"]
+
+
+def test_a_value_that_there_is_not_is_told_with_those_that_there_are(compared, models, parts):
+    for key in (("svd", "map@3"), ("c", "recall@10"), "svd"):
+        with pytest.raises(KeyError, match="models popularity, svd, twin and the metrics recall@10, coverage@10"):
+            compared[key]
+    with pytest.raises(KeyError, match="'recall@50' was not evaluated; there are: recall@20, ndcg@20"):
+        rs.evaluate(models["svd"], parts[1], executor="serial")["recall@50"]
+
+
+def test_a_model_may_be_the_path_of_one(models, parts, tmp_path):
+    models["svd"].save(tmp_path / "model")
+    found = rs.evaluate(str(tmp_path / "model"), parts[1], executor="serial")
+    assert found.metrics == rs.evaluate(models["svd"], parts[1], executor="serial").metrics
+    assert rs.compare({"a": tmp_path / "model"}, parts[1], executor="serial")["a", "ndcg@20"].value == found["ndcg@20"]
+    rs.report(tmp_path / "model", tmp_path / "report.html", executor="serial")
+
+
+def test_what_is_no_model_is_refused_before_any_work(models, parts, tmp_path):
+    several = list(models.values())
+    for call in (
+        lambda: rs.evaluate(several, "nothing.csv"),
+        lambda: rs.compare({"a": several}, "nothing.csv"),
+        lambda: rs.report(several, tmp_path / "report.html", "nothing.csv"),
+    ):
+        with pytest.raises(OptionError, match=r"must be a model, as .* or the path of one; got a list"):
+            call()
+    with pytest.raises(ModelFormatError, match="there is no model at model"):
+        rs.evaluate("model", "nothing.csv")
 
 
 def test_models_without_names_are_asked_for_names(models, parts):

@@ -6,7 +6,14 @@ import pytest
 
 import recscale_dask as rs
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError, SeenTestWarning, UnknownIdWarning, UnknownNameError
+from recscale_dask.errors import (
+    DataError,
+    DoubtfulDataWarning,
+    OptionError,
+    SeenTestWarning,
+    UnknownIdWarning,
+    UnknownNameError,
+)
 from recscale_dask.testing.matrices import checkerboard, planted_tastes
 
 GOWALLA = Path(__file__).parents[2].parent / "shared" / "data" / "gowalla"
@@ -92,6 +99,34 @@ def test_rating_metrics_compare_scores_of_known_pairs():
     assert found.per_user == {}
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"solver": "popularity"}, "rmse, mae: scores .* by the solver 'popularity' are on another scale"),
+        ({"solver": "als-implicit"}, "solver 'als-implicit'"),
+        ({"solver": "item-knn"}, "solver 'item-knn'"),
+        ({"solver": "gf-cf"}, "solver 'gf-cf'"),
+        ({"solver": "bspm"}, "solver 'bspm'"),
+        ({"weighting": "binary"}, "with weighting='binary' are on another scale.*recall@20, or .*als-explicit"),
+    ],
+)
+def test_errors_of_scores_that_are_no_values_are_told_once(board, options, said):
+    model = rs.factorize(checkerboard(20), rank=2, executor="serial", **options)
+    test = interactions([(user, user, 1) for user in range(20)])
+    with pytest.warns(DoubtfulDataWarning, match=said) as told:
+        rs.evaluate(model, test, metrics=("rmse", "mae", "recall@5"), executor="serial")
+    assert len(told) == 1
+    rs.evaluate(model, test, metrics="recall@5", executor="serial")
+
+
+def test_of_several_models_the_one_whose_errors_mean_little_is_named(board):
+    test = interactions([(user, user, 1) for user in range(20)])
+    models = {"board": board, "popular": rs.factorize(checkerboard(20), solver="popularity", executor="serial")}
+    with pytest.warns(DoubtfulDataWarning, match="popular: rmse: scores are") as told:
+        rs.compare(models, test, metrics="rmse", executor="serial")
+    assert len(told) == 1
+
+
 def test_rating_metrics_need_values_and_known_pairs(board):
     with pytest.raises(DataError, match="the test set has none"):
         rs.evaluate(board, interactions([(3, 3, 1)], value=False), metrics="rmse", executor="serial")
@@ -118,6 +153,7 @@ def test_empty_test_set_is_refused(board):
         ("recall@x", OptionError, "length of the list"),
         ("recall@0", OptionError, "of at least 1, such as recall@20"),
         ("rmse@5", OptionError, "takes no @k"),
+        ("recall@10,ndcg@10", OptionError, r"a list, such as \['recall@10', 'ndcg@10'\]; got 'recall@10,ndcg@10'"),
         ("auc@5", UnknownNameError, "ndcg"),
     ],
 )

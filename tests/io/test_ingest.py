@@ -106,6 +106,7 @@ def test_integers_that_turn_out_to_lie_far_apart_keep_their_rows(tmp_path):
     assert_same_store(tmp_path, table(users=users))
 
 
+@pytest.mark.filterwarnings("ignore:all .* values are 0:recscale_dask.errors.DoubtfulDataWarning")
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import recscale_dask as rs
-from recscale_dask.errors import ModelFormatError, OutputError
+from recscale_dask.errors import ModelFormatError, OptionError, OutputError
 from recscale_dask.io import model_store
 from recscale_dask.model import SeenItems
 
@@ -216,6 +216,13 @@ def test_path_that_cannot_be_written_is_refused(tmp_path, path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="cannot write"):
         fit().save(tmp_path / path)
+
+
+def test_what_is_no_path_is_refused(saved):
+    model = rs.load_model(saved)
+    for call in (model.save, rs.load_model, model.recommend_file, lambda path: rs.report(model, path)):
+        with pytest.raises(OptionError, match="expected a path or URL, such as 'folder/name'; got 3"):
+            call(3)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

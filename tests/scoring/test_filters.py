@@ -250,7 +250,7 @@ def test_mapping_is_no_list_of_ids(model):
 
 
 def test_columns_that_cannot_be_told_are_asked_for(model, tmp_path):
-    with pytest.raises(DataError, match=r"allow: cannot tell which column holds the users.*two columns alone"):
+    with pytest.raises(DataError, match=r"allow: cannot tell which of the columns a, b, c are users.*call them user"):
         model.recommend(allow=pd.DataFrame({"a": [1], "b": [2], "c": [3]}), executor="serial")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match="deny: cannot read"):
@@ -310,3 +310,30 @@ def test_filtered_rows_are_the_same_on_every_executor_also_from_a_stored_model(m
     first = tables[0].combine_chunks()
     assert len(first) > 50
     assert all(table.combine_chunks().equals(first) for table in tables)
+
+
+@pytest.mark.parametrize("library", FRAMES)
+def test_users_come_in_a_frame_of_one_column(model, library):
+    found = model.recommend(FRAMES[library]({"who": [5, 3]}), k=2, executor="serial")
+    assert found.equals(model.recommend([5, 3], k=2, executor="serial"))
+    with pytest.raises(DataError, match=r"users is a frame of 2 columns \(user, item\). Give the one of user ids"):
+        model.recommend(FRAMES[library](PAIRS), executor="serial")
+
+
+@pytest.mark.parametrize("library", FRAMES)
+def test_a_catalogue_of_items_holds_for_all_users(model, library):
+    right = expected(model, lambda user, item, _: item in (4, 9))
+    for films in ({"movieId": [4, 9], "title": ["a", "b"]}, {"title": ["a", "b"], "item_id": [4, 9], "year": [1, 2]}):
+        assert by_user(model.recommend(k=N_ITEMS, allow=FRAMES[library](films), executor="serial")) == right
+
+
+def test_rows_of_a_frame_that_were_chosen_are_a_list_of_items(model):
+    films = pd.DataFrame({"item": [4, 9, 11], "mixed": [1, "a", None]})
+    found = by_user(model.recommend(k=N_ITEMS, allow=films[films.item < 10], executor="serial"))
+    assert found == expected(model, lambda user, item, _: item in (4, 9))
+
+
+def test_a_file_of_a_catalogue_holds_for_all_users(model, tmp_path):
+    (tmp_path / "movies.csv").write_text('movieId,title,genres\n4,"a, the",x|y\n9,b,z\n')
+    found = by_user(model.recommend(k=N_ITEMS, allow=tmp_path / "movies.csv", executor="serial"))
+    assert found == expected(model, lambda user, item, _: item in (4, 9))

@@ -147,7 +147,7 @@ def test_rest_of_a_split_brings_no_users_without_rows():
 
 def test_unknown_items_are_an_error_that_counts_and_lists_them():
     with pytest.raises(
-        UnknownIdError, match=r"2 of 3 items, in 2 of 3 interactions, are not in the model: 777, 999\. Pass"
+        UnknownIdError, match=r"2 of 3 items, in 2 of 3 interactions, are not in the model: 777, 999\. Skip"
     ):
         fit().fold_in([5, 999, 777])
 

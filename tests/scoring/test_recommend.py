@@ -145,6 +145,13 @@ def test_single_id_is_not_taken_apart_into_letters(model, name):
         model.recommend(executor="serial", **{name: 7})
 
 
+@pytest.mark.parametrize("pair", [(1, [3]), ([1], 3), ("1", [3])])
+def test_pairs_and_rectangles_are_of_lists_of_ids(model, pair):
+    for method in (model.score, model.reconstruct):
+        with pytest.raises(OptionError, match=r"s must be a list of ids; got the single id .*Write \["):
+            method(*pair)
+
+
 def test_scores_are_those_of_score_bit_for_bit(model):
     table = model.recommend(k=10, executor="serial")
     scores = model.score(table["user"], table["item"], executor="serial")

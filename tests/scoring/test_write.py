@@ -348,3 +348,9 @@ def test_nothing_but_parts_and_manifest_is_left(model, tmp_path):
     assert manifest["schema"] == {"user": "string", "item": "int64", "rank": "int32", "score": "float"}
     assert pq.read_schema(tmp_path / "recs" / "part-00000.parquet").names == ["user", "item", "rank", "score"]
     assert np.all(pq.read_table(tmp_path / "recs" / "part-00000.parquet")["rank"].to_numpy() >= 1)
+
+
+@pytest.mark.parametrize("name", ["recs.csv", "recs"])
+def test_a_file_that_is_named_otherwise_than_parquet_is_refused(model, tmp_path, name):
+    with pytest.raises(OutputError, match=f"{name} would hold Parquet: end its name in .parquet or .pq."):
+        model.recommend_file(tmp_path / name)

@@ -71,8 +71,10 @@ def advise_rank(
         Ranking metrics; the first one decides.
     n_users : int, optional
         Most test users to judge by, drawn with the seed; None is all of them.
-    how, fraction
-        How to hold out, and how much: see `split`.
+    how : {"random", "temporal", "leave-one-out", "per-user-random", "per-user-temporal"}
+        How to hold out: see `split`.
+    fraction : float
+        How much; not of ``leave-one-out``.
     weighting, user_scaling, item_scaling, center, undo_scaling, tol, seed, memory_limit, executor, progress
         See `factorize` and `recscale_dask.solvers.svd.SVDSolver`.
 
@@ -96,10 +98,7 @@ def advise_rank(
     judges = parsed_metrics(names)
     if of_all := [each.name for each in judges if isinstance(each.metric, CatalogueMetric)]:
         raise OptionError(f"{of_all[0]} is not a mean over users, so it has no error to weigh ranks by")
-    given = DEFAULT_FILTERS if filters is None else filters
-    tried = [SpectralFilter(name, strength) for name, strengths in given.items() for strength in strengths]
-    for each in tried:
-        each.check()
+    tried = _filters(DEFAULT_FILTERS if filters is None else filters)
     if n_users is not None:
         whole_number(n_users, "n_users")
     if rank is not None:
@@ -154,3 +153,16 @@ def advise_rank(
         fitted=fitted,
         seconds={"fit": between - start, "evaluate": end - between},
     )
+
+
+def _filters(given: Any) -> list[SpectralFilter]:
+    """Return each filter with each of its strengths, checked."""
+    if not isinstance(given, Mapping):
+        raise OptionError(f"filters are names with their strengths, such as {{'ridge': [0.3]}}; got {given!r}")
+    for name, strengths in given.items():
+        if isinstance(strengths, str) or not hasattr(strengths, "__iter__") or not len(strengths):
+            raise OptionError(f"filter {name!r} needs a list of strengths, such as [0.3]; got {strengths!r}")
+    tried = [SpectralFilter(name, strength) for name, strengths in given.items() for strength in strengths]
+    for each in tried:
+        each.check()
+    return tried

@@ -33,6 +33,7 @@ from recscale_dask.model import Factors
 from recscale_dask.scoring import drift, explain, fold_in, new_rows, pairs, recommend, reconstruct, similar, write
 from recscale_dask.scoring.drift import Drift
 from recscale_dask.scoring.explain import Explanation
+from recscale_dask.scoring.filters import check_ids
 from recscale_dask.scoring.new_rows import NewRows
 from recscale_dask.scoring.reconstruct import Columns, Rows
 from recscale_dask.scoring.request import RecommendRequest, request
@@ -74,7 +75,7 @@ class FactorModel(Factors):
 
         Parameters
         ----------
-        users : sequence of ids, or path, optional
+        users : sequence of ids, frame of one column, or path, optional
             By default all; of a file, the ids in its first column. Each may be there once.
         k : int
             Items per user; a user with fewer candidates gets fewer rows.
@@ -82,7 +83,8 @@ class FactorModel(Factors):
             Leave out the items that a user has in the training data.
         allow, deny : sequence of item ids, frame, path, Interactions or UserItemMatrix, optional
             Recommend only these; never these. Ids, a frame of one column and a file of one column hold for
-            all users; a frame or file of users and items, pair by pair, so that a user who is in no pair
+            all users, and so does one with a column of items and none of users, such as a list of films with their
+            titles; a frame or file of users and items, pair by pair, so that a user who is in no pair
             of `allow` gets no rows, and an empty list allows nothing. A path is of CSV, TSV, Parquet, Arrow,
             or text of one id a line.
         min_score : float, optional
@@ -215,8 +217,9 @@ class FactorModel(Factors):
         Raises
         ------
         OutputError
-            If `path` exists (and `overwrite` is false) or cannot be written.
+            If `path` exists (and `overwrite` is false), cannot be written, or ends in neither .parquet nor .pq.
         """
+        write.check_recommendations(path, overwrite=overwrite)
         wanted = self._request(users, k, exclude_seen, allow, deny, min_score, unknown)
         with self._scoring(executor, len(wanted.users), progress) as (opened, observer):
             return write.recommend_file(self, wanted, path, opened, overwrite=overwrite, observer=observer)
@@ -242,9 +245,13 @@ class FactorModel(Factors):
         ------
         UnknownIdError
             If an id is not in the model.
+        OptionError
+            If one of them is a single id.
         DataError
             If there are not as many users as items.
         """
+        check_ids(users, "users")
+        check_ids(items, "items")
         user_codes, item_codes = self.users.codes(users, kind="user"), self.items.codes(items, kind="item")
         with self._scoring(executor, len(user_codes), progress) as (opened, observer):
             return pairs.score_pairs(self, user_codes, item_codes, opened, observer=observer)
@@ -494,6 +501,9 @@ class FactorModel(Factors):
             return self.of(fold_in.fold_in(self, new, self._closed_form, opened, observer=observer))
 
     def _rectangle(self, users: Any, items: Any) -> tuple[Rows, Columns]:
+        for what, ids in (("users", users), ("items", items)):
+            if ids is not None:
+                check_ids(ids, what)
         return reconstruct.sides(
             self,
             None if users is None else self.users.codes(users, kind="user"),
@@ -551,3 +561,29 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = True) -> FactorMo
     model = read_model(path, FactorModel, verify=verify)
     assert isinstance(model, FactorModel)
     return model
+
+
+def as_model(given: Any, what: str = "model") -> FactorModel:
+    """Return a model, given as it is or by its path or URL.
+
+    Parameters
+    ----------
+    given : FactorModel, path or URL
+    what : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    ModelFormatError
+        See `load_model`.
+    """
+    if isinstance(given, FactorModel):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return load_model(given)
+    raise OptionError(
+        f"{what} must be a model, as factorize and load_model return it, or the path of one; got a "
+        f"{type(given).__name__}. Several models are compared: rs.compare({{name: model, ...}}, test)."
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import platform
 import time
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recscale_dask.api.executors import Chosen, ExecutorLike, chosen_executor, reason_for
-from recscale_dask.api.factor_model import FactorModel, load_model
+from recscale_dask.api.factor_model import FactorModel, as_model
 from recscale_dask.api.planning import Plan, Planner
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session
@@ -36,6 +38,7 @@ from recscale_dask.solvers.svd import singular_triplets
 from recscale_dask.solvers.warm_start import StartVectors
 from recscale_dask.types import Aggregation
 
+_OF_ALL = ("rank", "weighting", "user_scaling", "item_scaling", "tol", "seed")
 _DENSE = 0.2  # share of non-zero values from which dense products are certainly the faster ones
 
 
@@ -145,9 +148,9 @@ def factorize(
         "item_scaling": item_scaling,
         "tol": tol,
     }
-    earlier = load_model(warm_start) if isinstance(warm_start, str | os.PathLike) else warm_start
+    earlier = None if warm_start is None else as_model(warm_start, "warm_start")
     problem = Problem(matrix=as_matrix(matrix, duplicates_of(solver)), **named, seed=seed, warm_start=earlier)
-    configured = _configured(solver, options, problem)
+    configured = _configured(solver, options, problem, executor)
     if checkpoint is not None and not configured.checkpoints:
         raise OptionError(f"solver {solver!r} keeps no state to go on from. Leave checkpoint (--checkpoint) out.")
     if resume and checkpoint is None:
@@ -225,7 +228,7 @@ def plan(
         tol=tol,
         seed=seed,
     )
-    configured = _configured(solver, options, problem)
+    configured = _configured(solver, options, problem, executor)
     chosen = _chosen(executor, solver, configured, problem, memory_limit)
     with session(chosen, _request(problem), False) as (opened, _):
         planner = Planner.of(solver, configured, problem, opened, memory_limit)
@@ -233,21 +236,39 @@ def plan(
         return dataclasses.replace(forecast, executor_reason=reason_for(chosen))
 
 
-def _configured(name: str, options: dict[str, Any], problem: Problem) -> Solver:
+def _configured(name: str, options: dict[str, Any], problem: Problem, executor: ExecutorLike | None = None) -> Solver:
     """Return a solver with its options, checked against the problem."""
     target = plugin_manager().resolve("solvers", name)
     known = {field.name for field in dataclasses.fields(target)}
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise OptionError(
-            f"solver {name!r} has no option {', '.join(unknown)}; its options are: {', '.join(sorted(known)) or 'none'}"
-        )
+    if unknown := sorted(options.keys() - known):
+        raise _unknown_options(name, sorted(known), unknown, options, executor)
     configured: Solver = target(**options)
     if problem.warm_start is not None and not configured.warm_starts:
         raise OptionError(f"solver {name!r} does not start from an earlier model. Leave warm_start out.")
     configured.check(problem)
     whole_number(problem.rank, "rank")  # also of those that have no use for it
     return configured
+
+
+def _unknown_options(
+    solver: str, known: list[str], unknown: list[str], options: dict[str, Any], executor: ExecutorLike | None
+) -> OptionError:
+    """Return the error of options that a solver does not have: what may have been meant, and what there is."""
+    if executor is not None:
+        target = plugin_manager().resolve("executors", executor) if isinstance(executor, str) else type(executor)
+        of_executor = inspect.signature(target).parameters
+        if given := ", ".join(f"{name}={options[name]!r}" for name in unknown if name in of_executor):
+            opened = f": with rs.open_executor({executor!r}, {given})" if isinstance(executor, str) else ""
+            return OptionError(
+                f"{given} is for the executor, not for the solver. Give it where the executor is opened{opened}."
+            )
+    arguments = [name for name in inspect.signature(factorize).parameters if name not in ("matrix", "options")]
+    close = {name: get_close_matches(name, [*known, *arguments], n=1) for name in unknown}
+    meant = [f"did you mean {found[0]!r} by {name!r}? " for name, found in close.items() if found]
+    return OptionError(
+        f"solver {solver!r} has no option {', '.join(unknown)}; {''.join(meant)}its options are: "
+        f"{', '.join(known) or 'none'}; those of all solvers: {'=, '.join(_OF_ALL)}="
+    )
 
 
 def _chosen(

@@ -34,8 +34,9 @@ def item_list(model: Factors, given: Any, what: str) -> Any:
     model : Factors
         Its ids tell the header of a text file.
     given : object
-        Item ids (returned as they are); a frame, or the path of a file, of one column (item ids) or of users
-        and items; `Interactions`; or the `UserItemMatrix` of the model's users and items.
+        Item ids (returned as they are); a frame, or the path of a file, of one column (item ids), of users
+        and items, or of items and what is said of them; `Interactions`; or the `UserItemMatrix` of the model's users
+        and items.
     what : str
         Name of the argument, for messages.
 
@@ -52,30 +53,38 @@ def item_list(model: Factors, given: Any, what: str) -> Any:
         return _pairs_of_matrix(model, given, what)
     if isinstance(given, str | os.PathLike):
         return _ids_or_pairs(_read_file(model, given, what), what)
-    if hasattr(given, "collect_schema"):  # of Polars, whose lazy frames warn when asked for their columns
-        given = given.lazy().collect()
-    if hasattr(given, "columns") or isinstance(given, pa.RecordBatchReader):
-        return _ids_or_pairs(_read_frame(given, what), what)
-    return given
+    return _ids_or_pairs(_read_frame(_collected(given), what), what) if _is_frame(given) else given
 
 
 def user_list(model: Factors, given: Any) -> Any:
-    """Return user ids: those in the first column of a file, anything else as it is.
+    """Return user ids: those in the first column of a file or the only one of a frame, anything else as it is.
 
     Raises
     ------
     DataError
-        If a file is missing or malformed.
+        If a file is missing or malformed, or a frame has several columns.
     """
-    return _read_file(model, given, "users").column(0) if isinstance(given, str | os.PathLike) else given
+    if isinstance(given, str | os.PathLike):
+        return _read_file(model, given, "users").column(0)
+    if not _is_frame(given):
+        return given
+    given = _collected(given)
+    names = _names_of(given)
+    if len(names) != 1:
+        raise DataError(
+            f"users is a frame of {len(names)} columns ({', '.join(names)}). Give the one of user ids, such as "
+            "frame['user']."
+        )
+    return _column_of(given, names[0])
 
 
 # -- pairs -------------------------------------------------------------------------------------------
 
 
 def _ids_or_pairs(table: pa.Table, what: str) -> pa.ChunkedArray | Interactions:
-    if table.num_columns == 1:
-        return table.column(0)
+    alone = _items_alone(table.column_names)
+    if alone is not None:
+        return table.column(alone)
     found = _columns(table.column_names, what).find(table.column_names)
     if table.num_rows:
         return Interactions.from_arrow(table, user=found.user, item=found.item)
@@ -95,6 +104,18 @@ def _pairs_of_matrix(model: Factors, matrix: UserItemMatrix, what: str) -> Inter
     return Interactions(users, rows.indices.astype(np.int32), None, None, matrix.users, matrix.items)
 
 
+def _items_alone(names: list[str]) -> str | None:
+    """Return the column of items if there is none of users, as in a catalogue of films; else None.
+
+    The first of two columns may be users by its place.
+    """
+    if len(names) == 1:
+        return names[0]
+    roles = {role: [name for name in names if Columns.may_hold(role, name)] for role in ("user", "item")}
+    alone = not roles["user"] and len(roles["item"]) == 1 and not (len(names) == 2 and roles["item"] == names[1:])
+    return roles["item"][0] if alone else None
+
+
 def _columns(names: list[str], what: str) -> Columns:
     """Return where users and items are: well-known names, or else the first and second of two columns."""
     by_name = Columns(value=False, time=False)
@@ -103,20 +124,46 @@ def _columns(names: list[str], what: str) -> Columns:
     except DataError as problem:
         if len(names) == 2:
             return Columns(0, 1, False, False)
-        raise DataError(f"{what}: {problem} Or give two columns alone: users, items.") from problem
+        raise DataError(
+            f"{what}: cannot tell which of the columns {', '.join(names)} are users and items. Give one column (item "
+            "ids), two (users, items), or call them user and item."
+        ) from problem
     return by_name
 
 
 # -- frames and files ----------------------------------------------------------------------------------
 
 
+def _is_frame(given: Any) -> bool:
+    return hasattr(given, "collect_schema") or hasattr(given, "columns") or isinstance(given, pa.RecordBatchReader)
+
+
+def _collected(frame: Any) -> Any:
+    """Return a frame as it is, and that of Polars in memory: its lazy frames warn when asked for their columns."""
+    return frame.lazy().collect() if hasattr(frame, "collect_schema") else frame
+
+
+def _names_of(frame: Any) -> list[str]:
+    is_arrow = isinstance(frame, pa.Table | pa.RecordBatch | pa.RecordBatchReader)
+    return frame.schema.names if is_arrow else [str(name) for name in frame.columns]
+
+
+def _column_of(frame: Any, name: str) -> pa.ChunkedArray:
+    """Return one column of a frame of any library."""
+    if hasattr(frame, "to_delayed"):  # of Dask
+        frame = frame[[name]].compute()
+    if hasattr(frame, "iloc"):  # of pandas, whose other columns Arrow may not hold
+        frame = frame[[each for each in frame.columns if str(each) == name]]
+    return pa.table(frame).column(name)
+
+
 def _read_frame(frame: Any, what: str) -> pa.Table:
     """Return the needed columns of a frame of any library."""
-    is_arrow = isinstance(frame, pa.Table | pa.RecordBatch | pa.RecordBatchReader)
-    names = frame.schema.names if is_arrow else [str(name) for name in frame.columns]
-    if len(names) != 1:
-        return read_frame(frame, _columns(names, what)).table
-    return pa.table(frame.compute() if hasattr(frame, "compute") else frame)
+    names = _names_of(frame)
+    alone = _items_alone(names)
+    if alone is not None:
+        return pa.table({alone: _column_of(frame, alone)})
+    return read_frame(frame, _columns(names, what)).table
 
 
 def _read_file(model: Factors, place: str | os.PathLike[str], what: str) -> pa.Table:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recscale_dask.api.executors import ExecutorLike
-from recscale_dask.api.factor_model import FactorModel
+from recscale_dask.api.factor_model import FactorModel, as_model
 from recscale_dask.api.observing import labelled, observing
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.api.session import scoring_request, session_of_parts
 from recscale_dask.data.interactions import Interactions
-from recscale_dask.errors import DataError, OptionError, RecscaleError, UnknownNameError
+from recscale_dask.errors import DataError, DoubtfulDataWarning, OptionError, RecscaleError, UnknownNameError
 from recscale_dask.evaluation.bootstrap import LEVEL, REPLICATES
 from recscale_dask.evaluation.compare import Comparison
 from recscale_dask.evaluation.compare import compare as compare_evaluations
@@ -22,7 +24,7 @@ from recscale_dask.evaluation.evaluate import Evaluation
 from recscale_dask.evaluation.evaluate import evaluate as evaluate_factors
 from recscale_dask.evaluation.held_out import warn_of_strangers
 from recscale_dask.evaluation.judge import needs_training
-from recscale_dask.evaluation.metric import MetricRequest, Training
+from recscale_dask.evaluation.metric import MetricRequest, RatingMetric, Training
 from recscale_dask.evaluation.trial import parse_metric
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -31,7 +33,7 @@ DEFAULT_METRICS = ("recall@20", "ndcg@20")
 
 
 def evaluate(
-    model: FactorModel,
+    model: FactorModel | str | os.PathLike[str],
     test: Any,
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
@@ -45,7 +47,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : FactorModel
+    model : FactorModel, or the path of one
         Fitted on other interactions.
     test : Interactions, or anything that `read_interactions` takes
         Held-out rows.
@@ -72,15 +74,19 @@ def evaluate(
         If more than one in a hundred of the pairs are in the training data.
     UnknownIdWarning
         If most of the users of the test set are not in the model.
+    DoubtfulDataWarning
+        If ``rmse`` or ``mae`` are asked of a model whose scores are no values: one with a weighting, or of a solver
+        that only ranks.
     """
     parsed = parsed_metrics(metrics)
+    model = as_model(model)
     rows = _interactions(test)
     with session_of_parts(executor, scoring_request(model, rows.n_users), progress) as opened:
         return _evaluated(model, rows, parsed, fold_in, opened, progress)
 
 
 def compare(
-    models: Mapping[str, FactorModel],
+    models: Mapping[str, FactorModel | str | os.PathLike[str]],
     test: Any,
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
@@ -96,7 +102,7 @@ def compare(
 
     Parameters
     ----------
-    models : mapping of str to FactorModel
+    models : mapping of str to FactorModel, or to the path of one
         Fitted on the same data. Users that one of them does not know are left out for all.
     test, metrics, fold_in, executor, progress
         See `evaluate`.
@@ -118,7 +124,7 @@ def compare(
 
     Warns
     -----
-    SeenTestWarning, UnknownIdWarning
+    SeenTestWarning, UnknownIdWarning, DoubtfulDataWarning
         As `evaluate`.
     """
     if not isinstance(models, Mapping):
@@ -126,15 +132,16 @@ def compare(
     if not models:
         raise OptionError("there are no models to compare. Give them as {name: model, ...}.")
     parsed = parsed_metrics(metrics)
+    loaded = {name: as_model(model, f"models[{name!r}]") for name, model in models.items()}
     rows = _interactions(test)
     everyone = int(np.count_nonzero(np.bincount(rows.user_codes)))
     if fold_in is None:
-        rows = _known_to_all(models, rows)
-    requests = [scoring_request(model, rows.n_users) for model in models.values()]
+        rows = _known_to_all(loaded, rows)
+    requests = [scoring_request(model, rows.n_users) for model in loaded.values()]
     most_work = max(requests, key=lambda each: each.n_stored * each.rank)
     found = {}
     with session_of_parts(executor, most_work, progress) as opened:
-        for name, model in models.items():
+        for name, model in loaded.items():
             found[name] = _evaluated(model, rows, parsed, fold_in, opened, progress, name)
     n_left_out = everyone - next(iter(found.values())).n_users
     return compare_evaluations(
@@ -151,6 +158,8 @@ def parsed_metrics(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
         If there are none, one cannot be had, or what offers it is broken.
     """
     names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
+    if joined := [name for name in names if "," in name]:
+        raise OptionError(f"metrics are a list, such as {joined[0].split(',')}; got {joined[0]!r}")
     if not names:
         raise OptionError(f"there are no metrics to evaluate. Name some, such as {', '.join(DEFAULT_METRICS)}.")
     found: list[MetricRequest] = []
@@ -169,6 +178,26 @@ def parsed_metrics(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
     return tuple(found)
 
 
+def doubt_of_values(model: FactorModel, metrics: Sequence[MetricRequest]) -> str | None:
+    """Return why errors of the scores of a model mean little, if they are asked for and do."""
+    of_values = [each.name for each in metrics if isinstance(each.metric, RatingMetric)]
+    if not of_values:
+        return None
+    solver, weighting = model.provenance.get("solver", ""), model.provenance.get("options", {}).get("weighting")
+    try:
+        predicts = plugin_manager().resolve("solvers", solver).predicts_values
+    except RecscaleError:  # of a plugin that is not here: nothing is known of it
+        return None
+    if predicts and weighting is None:
+        return None
+    made = f"with weighting={weighting!r}" if predicts else f"by the solver {solver!r}"
+    return (
+        f"{', '.join(of_values)}: scores are compared with the values of the test set, and those of a model that was "
+        f"fitted {made} are on another scale. Judge it by metrics of lists, such as {DEFAULT_METRICS[0]}, or predict "
+        "ratings with als-explicit."
+    )
+
+
 def _interactions(test: Any) -> Interactions:
     return test if isinstance(test, Interactions) else read_interactions(test)
 
@@ -182,6 +211,8 @@ def _evaluated(
     progress: bool | Observer | None,
     name: str | None = None,
 ) -> Evaluation:
+    if (doubt := doubt_of_values(model, metrics)) is not None:
+        warnings.warn(doubt if name is None else f"{name}: {doubt}", DoubtfulDataWarning, stacklevel=3)
     training = None
     if fold_in is not None:
         training = Training.of(model) if needs_training(metrics) else None

@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 
 from recscale_dask.api.executors import ExecutorLike
-from recscale_dask.api.factor_model import FactorModel
-from recscale_dask.api.judging import evaluate
+from recscale_dask.api.factor_model import FactorModel, as_model
+from recscale_dask.api.judging import DEFAULT_METRICS, evaluate, parsed_metrics
 from recscale_dask.api.observing import observing
 from recscale_dask.api.reading import read_interactions
 from recscale_dask.api.session import scoring_request, session_of_parts
 from recscale_dask.checks import whole_number
 from recscale_dask.data.interactions import Interactions
+from recscale_dask.errors import OptionError
 from recscale_dask.evaluation.model_report import Coverage, Quality, model_page
-from recscale_dask.evaluation.pages import write_page
+from recscale_dask.evaluation.pages import check_page, write_page
 from recscale_dask.execution.events import Observer
-from recscale_dask.outputs import check_file
 from recscale_dask.scoring.recommend import recommend_batches
 from recscale_dask.scoring.request import request
 
 
 def report(
-    model: FactorModel,
+    model: FactorModel | str | os.PathLike[str],
     path: str | os.PathLike[str],
     test: Any = None,
     *,
-    metrics: Sequence[str] = ("recall@20", "ndcg@20"),
+    metrics: Sequence[str] | None = None,
     k: int = 10,
     n_users: int | None = 10_000,
     seed: int = 0,
@@ -41,13 +41,13 @@ def report(
 
     Parameters
     ----------
-    model : FactorModel
+    model : FactorModel, or the path of one
     path : path
         An HTML file, which needs no other and loads nothing. It appears whole or not at all.
     test : Interactions, or anything that `read_interactions` takes, optional
         Held-out rows to judge by.
-    metrics : sequence of str
-        See `evaluate`.
+    metrics : sequence of str, optional
+        What to judge by on `test`; by default those of `evaluate`, which see.
     k : int
         Length of the lists whose coverage is shown.
     n_users : int, optional
@@ -62,11 +62,19 @@ def report(
     Raises
     ------
     OutputError
-        If the file exists (and `overwrite` is false) or cannot be written.
+        If the file exists (and `overwrite` is false), cannot be written, or ends in neither .html nor .htm.
+    OptionError, UnknownNameError
+        If metrics are named without a test set, or cannot be had.
     """
+    check_page(path, overwrite=overwrite)
     k = whole_number(k, "k")
+    if metrics is not None and test is None:
+        raise OptionError(
+            "metrics= (--metrics) are of a test set, and there is none: give held-out rows with test= (--test)"
+        )
+    names = [each.name for each in parsed_metrics(DEFAULT_METRICS if metrics is None else metrics)]
+    model = as_model(model)
     asked = None if test is None else test if isinstance(test, Interactions) else read_interactions(test)
-    check_file(path, overwrite=overwrite)
     chosen = np.arange(len(model.users), dtype=np.int32)
     if n_users is not None and whole_number(n_users, "n_users") < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n_users])
@@ -80,7 +88,6 @@ def report(
         coverage = Coverage(counts=counts, k=k, n_users=len(chosen))
         quality = None
         if asked is not None:
-            names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
             found = evaluate(model, asked, metrics=names, executor=opened, progress=progress)
             quality = Quality.of(found)
     write_page(model_page(model, coverage, quality), path, overwrite=overwrite)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recscale_dask.differences import differences
-from recscale_dask.errors import CheckpointError, OutputError, PackageMissing
+from recscale_dask.errors import CheckpointError, OptionError, OutputError, PackageMissing
 from recscale_dask.evaluation.tuning import Trial
 from recscale_dask.outputs import on_a_disk
 from recscale_dask.solvers.space import Choice, Space, Whole
@@ -173,5 +173,13 @@ def plain_space(space: Space) -> dict[str, str]:
 
 
 def names_of(solvers: str | Sequence[str]) -> list[str]:
-    """Return names of solvers, each once."""
+    """Return names of solvers, each once.
+
+    Raises
+    ------
+    OptionError
+        If several are in one text.
+    """
+    if isinstance(solvers, str) and "," in solvers:
+        raise OptionError(f"several solvers are a list, such as {solvers.split(',')}; got {solvers!r}")
     return [solvers] if isinstance(solvers, str) else list(dict.fromkeys(solvers))

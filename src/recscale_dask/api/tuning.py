@@ -8,12 +8,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from recscale_dask.api.executors import ExecutorLike
 from recscale_dask.api.fitting import as_matrix, duplicates_of, factorize
-from recscale_dask.api.judging import evaluate, parsed_metrics
+from recscale_dask.api.judging import doubt_of_values, evaluate, parsed_metrics
 from recscale_dask.api.plugins import plugin_manager
 from recscale_dask.api.session import session_of_parts
 from recscale_dask.api.study import Study, capped, names_of, plain_space
@@ -21,6 +21,7 @@ from recscale_dask.api.validation import HeldOut, held_out, some_users
 from recscale_dask.checks import plain, whole_number
 from recscale_dask.data.weighting import summarize
 from recscale_dask.errors import (
+    DoubtfulDataWarning,
     ExecutorUnavailable,
     NotConvergedWarning,
     OptionError,
@@ -29,6 +30,7 @@ from recscale_dask.errors import (
     WorkerLost,
 )
 from recscale_dask.evaluation.held_out import check_users
+from recscale_dask.evaluation.metric import MetricRequest
 from recscale_dask.evaluation.tuning import Trial, Tuning
 from recscale_dask.execution.contract import Executor
 from recscale_dask.execution.events import Observer
@@ -89,8 +91,10 @@ def tune(
         Arguments of `factorize` that all trials have; they are not tried.
     n_users : int, optional
         Most test users to judge by, drawn with the seed; None is all of them.
-    how, fraction
-        How to hold out, and how much: see `split`.
+    how : {"random", "temporal", "leave-one-out", "per-user-random", "per-user-temporal"}
+        How to hold out: see `split`.
+    fraction : float
+        How much; not of ``leave-one-out``.
     storage : path, optional
         A file that keeps the study. Called again with the same arguments it goes on from there, to the same trials as
         if it had not been stopped. It is a journal of Optuna, whose tools can read it.
@@ -160,7 +164,7 @@ def tune(
         purpose="fit", n_users=matrix.shape[0], n_items=matrix.shape[1], n_stored=matrix.nnz, rank=64
     )
     with session_of_parts(executor, request, progress) as opened:
-        runner = _Runner(known, names, constant, memory_limit, opened, progress)
+        runner = _Runner(known, names, constant, memory_limit, opened, progress, judges)
         while (number := len(study.trials)) < trials:
             asked, options = study.ask()
             same = next((each for each in study.trials if each.options == options), None)
@@ -192,6 +196,8 @@ class _Runner:
     memory_limit: int | str | None
     executor: Executor
     progress: bool | Observer | None
+    judges: Sequence[MetricRequest]
+    told: list[str] = field(default_factory=list)
 
     def run(self, number: int, options: dict[str, Any]) -> Trial:
         """Fit and judge; an error of the solver is a trial that failed."""
@@ -200,16 +206,20 @@ class _Runner:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotConvergedWarning)
+                warnings.simplefilter("ignore", DoubtfulDataWarning)  # told once, below
                 arguments = {**self.fixed, **options}
                 model = factorize(self.known.matrix, **arguments, **where, memory_limit=self.memory_limit)
-            fitted = time.perf_counter()
-            found = evaluate(model, self.known.test, metrics=self.metrics, **where)
+                fitted = time.perf_counter()
+                found = evaluate(model, self.known.test, metrics=self.metrics, **where)
         except _NOT_OF_A_TRIAL:
             raise
         except Exception as error:
             kind = "" if isinstance(error, RecscaleError) else f"{type(error).__name__}: "
             seconds = {"fit": time.perf_counter() - start}
             return Trial(number=number, options=options, metrics={}, seconds=seconds, error=f"{kind}{error}")
+        if not self.told and (doubt := doubt_of_values(model, self.judges)) is not None:
+            self.told.append(doubt)
+            warnings.warn(doubt, DoubtfulDataWarning, stacklevel=3)
         seconds = {"fit": fitted - start, "evaluate": time.perf_counter() - fitted}
         converged = model.certificate is None or model.certificate.converged
         return Trial(number=number, options=options, metrics=found.metrics, seconds=seconds, converged=converged)

@@ -12,8 +12,11 @@ from recscale_dask.api.reading import read_interactions
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.data.matrix import UserItemMatrix
 from recscale_dask.errors import OptionError
-from recscale_dask.evaluation.split import split
+from recscale_dask.evaluation.split import SPLITS, split
 from recscale_dask.types import Aggregation
+
+# The others need a number of rows, or leave users out whole, who are in no model.
+_WAYS = tuple(each for each in SPLITS if each not in ("leave-k-out", "held-out-users"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +52,19 @@ def held_out(
         Split in memory, if it is to be split.
     test : Interactions, what `read_interactions` takes, or None
     how, fraction, seed
-        See `recscale_dask.split`; only without a test set.
+        See `recscale_dask.split`, of whose ways there are all that need no more; only without a test set.
     duplicates : {"sum", "max", "last"}
         What becomes of several rows of one user and item.
+
+    Raises
+    ------
+    OptionError
+        If `how` is none of these ways.
     """
     if test is not None:
         return HeldOut(as_matrix(data, duplicates), test if isinstance(test, Interactions) else read_interactions(test))
-    if how == "held-out-users":
-        raise OptionError("users that are all held out are in no model; choose a way to split that keeps them all")
+    if how not in _WAYS:
+        raise OptionError(f"how={how!r} is no way to hold out a part here; choose one of {', '.join(map(repr, _WAYS))}")
     rows = data.aggregate(duplicates) if isinstance(data, Interactions) else _interactions(as_matrix(data))
     as_named: Any = how
     share = None if how.startswith("leave") else fraction  # which takes rows of each user by number

@@ -8,7 +8,7 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
-from recscale_dask.outputs import check_file
+from recscale_dask.evaluation.pages import check_page
 
 _Number = TypeVar("_Number", int, float)
 
@@ -26,7 +26,7 @@ def advise(
     ] = None,
     metrics: options.RankingMetrics = "ndcg@20,recall@20",
     n_users: options.TestUsers = 10_000,
-    how: options.HowOption = "random",
+    how: options.HowOption = options.HowToHoldOut.random,
     fraction: options.Fraction = 0.1,
     weighting: options.Weighting = None,
     user_scaling: options.UserScaling = 0.0,
@@ -56,9 +56,10 @@ def advise(
         raise typer.BadParameter(
             f"{', '.join(sorted(strangers))} cannot be set; center and undo_scaling can", param_hint="--set"
         )
+    strengths = _strengths(filters)
     asked = None if ranks is None else [_number(each, "--ranks", int) for each in options.names(ranks)]
     if report is not None:
-        check_file(report, overwrite=overwrite)
+        check_page(report, overwrite=overwrite)
     reading = options.Input(user, item, value, time, format)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.advising import advise_rank
@@ -68,10 +69,10 @@ def advise(
             None if test is None else reading.read(test),
             rank=rank,
             ranks=asked,
-            filters=_strengths(filters),
+            filters=strengths,
             metrics=options.names(metrics),
             n_users=n_users or None,
-            how=how,
+            how=how.value,
             fraction=fraction,
             weighting=weighting,
             user_scaling=user_scaling,
@@ -94,8 +95,13 @@ def advise(
 def _strengths(filters: list[str] | None) -> dict[str, list[float]] | None:
     if not filters or filters == ["none"]:
         return {} if filters else None
-    pairs = (each.partition("=") for each in filters)
-    return {name: [_number(each, "--filter", float) for each in options.names(found)] for name, _, found in pairs}
+    found = {}
+    for each in filters:
+        name, _, strengths = each.partition("=")
+        found[name] = [_number(strength, "--filter", float) for strength in options.names(strengths)]
+        if not name or not found[name]:
+            raise typer.BadParameter(f"expected NAME=X,X, such as ridge=0.3; got {each!r}", param_hint="--filter")
+    return found
 
 
 def _number(text: str, option: str, kind: type[_Number]) -> _Number:

@@ -55,6 +55,7 @@ def evaluate(
         from recscale_dask.api.factor_model import load_model
         from recscale_dask.evaluation.evaluate import Evaluation
 
+        judging.parsed_metrics(names)
         loaded = {model.rstrip("/"): load_model(model) for model in models}
         first = next(iter(loaded.values()))
         given = options.Input(user, item, value, time, format)

@@ -9,7 +9,7 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
-from recscale_dask.outputs import check_file, check_folder
+from recscale_dask.outputs import check_folder
 
 
 def fold_in(
@@ -44,9 +44,9 @@ def fold_in(
 
     The interactions are read as the training data were if the file has the same suffix, unless options say how.
     """
-    if not out.endswith(".parquet"):
-        raise typer.BadParameter(f"{out} is no .parquet file", param_hint="--out")
-    check_file(out, overwrite=overwrite)
+    from recscale_dask.scoring.write import check_recommendations
+
+    check_recommendations(out, overwrite=overwrite)
     if save is not None:
         from recscale_dask.io.model_store import MODEL
 

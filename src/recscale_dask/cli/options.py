@@ -32,6 +32,16 @@ class Duplicates(StrEnum):
     last = "last"
 
 
+class HowToHoldOut(StrEnum):
+    """The ways of `recscale split` that need no more than a fraction, and leave no user out whole."""
+
+    random = "random"
+    temporal = "temporal"
+    leave_one_out = "leave-one-out"
+    per_user_random = "per-user-random"
+    per_user_temporal = "per-user-temporal"
+
+
 Source: TypeAlias = Annotated[
     str, typer.Argument(metavar="INPUT", help="A store (see `recscale ingest`), or a data file, folder, glob or URL.")
 ]
@@ -99,7 +109,7 @@ TestFile: TypeAlias = Annotated[
     str | None, typer.Option("--test", metavar="FILE", help="Held-out rows; by default a part of INPUT.")
 ]
 HowOption: TypeAlias = Annotated[
-    str, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
+    HowToHoldOut, typer.Option("--how", help="How rows are held out of INPUT: see `recscale split`.")
 ]
 Fraction: TypeAlias = Annotated[float, typer.Option("--fraction", help="Share of the rows of INPUT to hold out.")]
 RankingMetrics: TypeAlias = Annotated[
@@ -245,7 +255,7 @@ def _column(text: str | None) -> Any:
     """Return a column's name, its position from 0, False for "there is none", or None for "guess"."""
     if text is not None and text.isdecimal():
         return int(text)
-    return False if text == "false" else text
+    return False if text in ("false", "False") else text
 
 
 def _scalar(text: str) -> Any:

@@ -42,12 +42,12 @@ def recommend(
     """Write the k best unseen items of every user to Parquet: user, item, rank, score.
 
     A folder (or a URL such as s3://bucket/recs) is written by the workers, file by file, and continued if the
-    command was interrupted. Files of ids hold one a line, or are CSV, TSV, Parquet or Arrow; a file of items
-    with a second column is of users and items, and holds for each user apart. With --plan nothing is written: memory,
-    room on the disk and time that a folder would take are told, after some users were computed; exit code 1 if it
-    does not fit.
+    command was interrupted. Files of ids hold one a line, or are CSV, TSV, Parquet or Arrow; a file of users and
+    items holds for each user apart, one with a column such as movieId and none of users for all. With --plan nothing is
+    written: memory, room on the disk and time that a folder would take are told, after some users were computed; exit
+    code 1 if it does not fit.
     """
-    one_file = Path(out).suffix == ".parquet" and not out.endswith("/")
+    one_file = Path(out).suffix.lower() in (".parquet", ".pq") and not out.endswith("/")
     if Path(out).suffix and not one_file and not out.endswith("/"):
         raise typer.BadParameter(
             f"{out} is neither a .parquet file nor a folder (a name without suffix)", param_hint="--out"

@@ -8,7 +8,7 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import print_json
-from recscale_dask.outputs import check_file
+from recscale_dask.evaluation.pages import check_page
 
 
 def report(
@@ -16,8 +16,8 @@ def report(
     out: Annotated[str, typer.Option("--out", metavar="REPORT.html", help="The page: one file, or a URL.")],
     test: Annotated[str | None, typer.Option("--test", metavar="FILE", help="Held-out interactions.")] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Names with commas, as for `recscale evaluate`.")
-    ] = "recall@20,ndcg@20",
+        str | None, typer.Option("--metrics", help="Of the test set: names with commas, as for `recscale evaluate`.")
+    ] = None,
     k: Annotated[int, typer.Option("--k", help="Length of the lists whose coverage is shown.")] = 10,
     executor: options.ExecutorName = None,
     executor_options: options.ExecutorOptions = None,
@@ -31,11 +31,14 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Write a page about a model: spectrum with error bars, quality (with --test) and coverage."""
-    check_file(out, overwrite=overwrite)
+    check_page(out, overwrite=overwrite)
     with options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.factor_model import load_model
+        from recscale_dask.api.judging import parsed_metrics
         from recscale_dask.api.reporting import report as write_report
 
+        if metrics is not None:
+            parsed_metrics(options.names(metrics))
         loaded = load_model(model)
         rows = None
         if test is not None:
@@ -44,7 +47,7 @@ def report(
             loaded,
             out,
             rows,
-            metrics=options.names(metrics),
+            metrics=None if metrics is None else options.names(metrics),
             k=k,
             overwrite=overwrite,
             executor=opened,

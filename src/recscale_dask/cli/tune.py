@@ -10,7 +10,8 @@ import typer
 
 from recscale_dask.cli import options
 from recscale_dask.cli.output import interrupted, print_json
-from recscale_dask.outputs import check_file, check_folder, on_a_disk
+from recscale_dask.evaluation.pages import check_page
+from recscale_dask.outputs import check_folder, on_a_disk
 
 if TYPE_CHECKING:
     from recscale_dask.evaluation.tuning import Trial
@@ -25,13 +26,13 @@ def tune(
     solvers: Annotated[
         str, typer.Option("--solver", help="One or more with commas; of several one is chosen.")
     ] = "svd",
-    trials: Annotated[int, typer.Option("--trials", help="How many in all, those in --study among them.")] = 30,
+    trials: Annotated[int, typer.Option("--trials", help="How many in all, those in --storage among them.")] = 30,
     metrics: options.RankingMetrics = "ndcg@20,recall@20",
     n_users: options.TestUsers = 10_000,
-    how: options.HowOption = "random",
+    how: options.HowOption = options.HowToHoldOut.random,
     fraction: options.Fraction = 0.1,
-    study: Annotated[
-        str | None, typer.Option("--study", metavar="FILE", help="Keep the study here, and go on from it.")
+    storage: Annotated[
+        str | None, typer.Option("--storage", "--study", metavar="FILE", help="Keep the study here, and go on from it.")
     ] = None,
     report: options.ReportPage = None,
     seed: options.Seed = 0,
@@ -57,15 +58,15 @@ def tune(
 
         check_folder(MODEL, out, overwrite=overwrite)
     if report is not None:
-        check_file(report, overwrite=overwrite)
-    if study is not None:
-        on_a_disk(study, "a study")
+        check_page(report, overwrite=overwrite)
+    if storage is not None:
+        on_a_disk(storage, "a study")
     told = sys.stderr.isatty() if progress is None else progress
     reading = options.Input(user, item, value, time, format)
-    if study is None:
-        advice = "nothing was kept. With --study FILE a search can be stopped and go on."
+    if storage is None:
+        advice = "nothing was kept. With --storage FILE a search can be stopped and go on."
     else:
-        advice = f"the trials that ended are in {study}. Go on with the same command."
+        advice = f"the trials that ended are in {storage}. Go on with the same command."
     with interrupted(advice), options.opened_executor(executor, executor_options) as opened:
         from recscale_dask.api.tuning import tune as tune_solvers
 
@@ -77,9 +78,9 @@ def tune(
             metrics=options.names(metrics),
             fixed=options.key_values(settings, "--set"),
             n_users=n_users or None,
-            how=how,
+            how=how.value,
             fraction=fraction,
-            storage=study,
+            storage=storage,
             seed=seed,
             refit=out is not None,
             memory_limit=memory_limit,

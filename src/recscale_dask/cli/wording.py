@@ -12,8 +12,8 @@ from typing import Any
 from recscale_dask.errors import RecscaleError
 
 _VALUE = r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]*[^\s,;:.()])?"
-_BOTH = re.compile(r"\b\w+=\w* \((--[\w-]+)\)")  # overwrite=True (--overwrite)
-_GIVEN = re.compile(rf"(?<![\w.(/-])(?P<name>[a-z]\w*)={_VALUE}")
+_BOTH = re.compile(r"\b\w+=(?:\w*|'[^']*') \((--[\w-]+)\)")  # overwrite=True (--overwrite)
+_GIVEN = re.compile(rf"(?:(?<![\w.(/-])|(?<= \())(?P<name>[a-z]\w*)={_VALUE}")
 _NAMED = re.compile(r"(?<![\w=.'(/-])(?P<name>[a-z]+(_[a-z]+)+)(?![\w='.(/])")
 
 
@@ -53,7 +53,9 @@ class Wording:
         return found[0]
 
     def _flag(self, name: str) -> str | None:
-        return str(self._options[name].opts[-1]) if name in self._options else None
+        if name not in self._options:
+            return None
+        return next(str(each) for each in self._options[name].opts if each.startswith("--"))
 
     @cached_property
     def _of_the_fit(self) -> set[str]:

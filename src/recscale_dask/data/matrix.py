@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from recscale_dask.data.grown_block import GrownBlock
 from recscale_dask.data.sparse import clean_csr
 from recscale_dask.data.stored_block import StoredBlock
 from recscale_dask.data.vocabulary import Vocabulary
-from recscale_dask.errors import DataError, StoreError
+from recscale_dask.errors import DataError, DoubtfulDataWarning, StoreError
 from recscale_dask.outputs import check_folder
 from recscale_dask.remote import is_url
 from recscale_dask.types import Aggregation, Recipe
@@ -76,7 +77,31 @@ class UserItemMatrix:
             As read by `read_interactions`.
         duplicates : {"sum", "max", "last"}
             What becomes of several rows of one user and item.
+
+        Raises
+        ------
+        DataError
+            If these are no interactions.
+
+        Warns
+        -----
+        DoubtfulDataWarning
+            If all values are 0.
         """
+        from recscale_dask.data.interactions import Interactions
+
+        if not isinstance(interactions, Interactions):
+            raise DataError(
+                f"from_interactions takes Interactions; got a {type(interactions).__name__}. Read it first: "
+                "rs.read_interactions(...)."
+            )
+        if interactions.values is not None and len(interactions) and not interactions.values.any():
+            warnings.warn(
+                f"all {len(interactions):,} values are 0. Is the value column (value=) the right one? Without one, "
+                "value=False, every row counts 1.",
+                DoubtfulDataWarning,
+                stacklevel=2,
+            )
         unique = interactions.aggregate(duplicates)
         values = unique.values if unique.values is not None else np.ones(len(unique), np.float32)
         indptr = np.zeros(len(unique.users) + 1, np.int64)

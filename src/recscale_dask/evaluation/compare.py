@@ -82,7 +82,10 @@ class Comparison:
         for each in self.values:
             if (each.model, each.metric) == key:
                 return each
-        raise KeyError(key)
+        raise KeyError(
+            f"there is no {key!r}; give a model and a metric, of the models {', '.join(self.models)} and the metrics "
+            f"{', '.join(self.metrics)}"
+        )
 
     def to_arrow(self) -> pa.Table:
         """Return one row per model and metric."""

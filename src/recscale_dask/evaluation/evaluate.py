@@ -60,6 +60,8 @@ class Evaluation:
     sums: dict[str, UserSums] = field(repr=False)
 
     def __getitem__(self, name: str) -> float:
+        if name not in self.metrics:
+            raise KeyError(f"{name!r} was not evaluated; there are: {', '.join(self.metrics)}")
         return self.metrics[name]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from recscale_dask.checks import whole_number
+from recscale_dask.checks import is_number, whole_number
 from recscale_dask.data.interactions import Interactions
 from recscale_dask.errors import DataError, OptionError
 from recscale_dask.evaluation.rows_of_users import chosen, order_in_time, places
@@ -116,9 +116,12 @@ def split(
         raise OptionError(f"how={how!r} is not a way to split; choose one of {', '.join(SPLITS)}.")
     _check("fraction", fraction, how, tuple(each for each in SPLITS if not each.startswith("leave")))
     fraction = 0.2 if fraction is None else fraction
-    if not 0 < fraction < 1:
-        raise OptionError(f"fraction must be above 0 and below 1; got {fraction}. Try 0.2.")
+    if not is_number(fraction) or not 0 < fraction < 1:
+        raise OptionError(f"fraction must be above 0 and below 1; got fraction={fraction!r}. Try 0.2.")
+    whole_number(seed, "seed", at_least=0)
     _check("k", k, how, ("leave-k-out",))
+    if k is None and how == "leave-k-out":
+        raise OptionError("how='leave-k-out' needs k, such as k=1")
     _check("by", by, how, ("leave-k-out", "held-out-users"))
     _check("users", users, how, ("held-out-users",))
     if by not in (None, "time", "random"):

@@ -70,6 +70,11 @@ class Columns:
             raise DataError(f"{asked} uses a column twice; {_listed(names)}.")
         return found
 
+    @staticmethod
+    def may_hold(role: str, name: str) -> bool:
+        """Return whether a column goes by a well-known name of users, items, values or times."""
+        return bool(_candidates(role, [name]))
+
     def guessed_in(self, names: Sequence[str]) -> bool:
         """Return whether a user and an item column go by well-known names here."""
         return all(_candidates(role, names) for role in ("user", "item"))

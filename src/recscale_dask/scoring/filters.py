@@ -36,14 +36,19 @@ def known_codes(vocabulary: Vocabulary, ids: Any, what: str, kind: str, unknown:
     """
     if unknown not in ("raise", "skip"):
         raise OptionError(f"unknown={unknown!r} is not a choice; use 'raise' or 'skip'.")
-    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
-        raise OptionError(f"{what} must be a list of ids; got the single id {ids!r}. Write [{ids!r}].")
-    if isinstance(ids, Mapping):
-        raise OptionError(f"{what} must be a list of ids, or a frame of users and items; got a {type(ids).__name__}.")
+    check_ids(ids, what)
     try:
         return vocabulary.codes(ids, missing="warn" if unknown == "skip" else "raise", kind=kind)
     except UnknownIdError as problem:
         raise UnknownIdError(f"{what}: {problem} Or skip them, with unknown='skip' (--skip-unknown).") from problem
+
+
+def check_ids(ids: Any, what: str) -> None:
+    """Raise an OptionError if ids are a single id or a mapping."""
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        raise OptionError(f"{what} must be a list of ids; got the single id {ids!r}. Write [{ids!r}].")
+    if isinstance(ids, Mapping):
+        raise OptionError(f"{what} must be a list of ids, or a frame of users and items; got a {type(ids).__name__}.")
 
 
 def chosen_users(model: Factors, ids: Any, unknown: Unknown) -> NDArray[np.int32]:

@@ -77,7 +77,8 @@ def with_items_of(
             warnings.warn(f"{what}, were skipped, as the model does not have them: {shown}", UnknownIdWarning, 3)
         else:
             raise UnknownIdError(
-                f"{what}, are not in the model: {shown}. Pass unknown='skip' to leave them out, or fit again with them."
+                f"{what}, are not in the model: {shown}. Skip them, with unknown='skip' (--skip-unknown), or fit again "
+                "with them."
             )
     kept = np.concatenate([[0], np.cumsum(known)])
     shape = (rows.shape[0], len(items))

@@ -17,7 +17,7 @@ from recscale_dask.execution.portable import load
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.linalg.topk_candidates import Candidates
 from recscale_dask.model import Factors
-from recscale_dask.outputs import written_file
+from recscale_dask.outputs import check_file, check_suffix, written_file
 from recscale_dask.scoring.dataset import DataSet, part_name, schema
 from recscale_dask.scoring.folder import Folder
 from recscale_dask.scoring.recommend import (
@@ -42,6 +42,12 @@ PARQUET: dict[str, Any] = {
     "write_statistics": True,
 }
 """How files are written; named here, so that the bytes do not change with the defaults of Arrow."""
+
+
+def check_recommendations(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise an OutputError if a file of recommendations cannot be written there, before any work is done."""
+    check_file(path, overwrite=overwrite)
+    check_suffix(path, "Parquet", (".parquet", ".pq"))
 
 
 def recommend_file(

@@ -280,6 +280,7 @@ class ImplicitALSSolver(ALSSolver):
         }
     )
     name: ClassVar[str] = "als-implicit"
+    predicts_values: ClassVar[bool] = False
     n_biases: ClassVar[int] = 0
 
     def check(self, problem: Problem) -> None:

@@ -71,6 +71,8 @@ class Solver(ABC):
         Whether the rank means anything to it; if not, plans tell none.
     duplicates : {"sum", "max", "last"}
         What becomes of several rows of one user and item, where a fit is given rows.
+    predicts_values : bool
+        Whether its scores are of the scale of the values that it is given, so that errors of them mean something.
     space : Space
         What `recscale_dask.tune` tries: ranges of options, of the rank and of the weighting; here nothing.
     """
@@ -79,6 +81,7 @@ class Solver(ABC):
     checkpoints: ClassVar[bool] = False
     uses_rank: ClassVar[bool] = True
     duplicates: ClassVar[Aggregation] = "sum"
+    predicts_values: ClassVar[bool] = True
     space: ClassVar[Space] = MappingProxyType({})
 
     @abstractmethod

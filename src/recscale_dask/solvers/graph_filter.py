@@ -64,6 +64,7 @@ class GraphFilterSolver(Solver):
         Whether the low-pass part is added before the sharpening, or is left unsharpened.
     """
 
+    predicts_values: ClassVar[bool] = False
     space: ClassVar[Space] = MappingProxyType(
         {
             "rank": Whole(32, 512, log=True),

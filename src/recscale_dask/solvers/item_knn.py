@@ -46,6 +46,7 @@ class ItemKNNSolver(Solver):
     """
 
     uses_rank: ClassVar[bool] = False
+    predicts_values: ClassVar[bool] = False
     space: ClassVar[Space] = MappingProxyType(
         {
             "neighbors": Whole(10, 500, log=True),

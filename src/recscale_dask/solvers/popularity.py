@@ -64,6 +64,7 @@ class PopularitySolver(Solver):
     """
 
     uses_rank: ClassVar[bool] = False
+    predicts_values: ClassVar[bool] = False
 
     def check(self, problem: Problem) -> None:
         """Raise an OptionError if the problem has a weighting or a scaling that would not be used."""
