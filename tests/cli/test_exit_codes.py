@@ -1,5 +1,7 @@
 """0 done, 1 the work failed and one plain sentence says why, 2 wrong usage, 130 interrupted."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,3 +90,14 @@ def test_ctrl_c_says_what_was_kept_and_how_to_go_on(recscale, data: Path, model:
     for more, said in (((), "With --storage FILE"), (("--study", tmp_path / "s.log"), "Go on with the same command")):
         stopped = recscale("tune", data / "train.csv", *more)
         assert (stopped.code, said in stopped.err) == (130, True)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"), [("&-", 0, "{"), ("/dev/full", 1, "error: No space left on device")]
+)
+def test_json_for_which_there_is_no_place_is_one_line(stdout: str, code: int, told: str) -> None:
+    command = f"{sys.executable} -c 'from recscale_dask.cli.main import run; run()' executors --json >{stdout}"
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == code
+    assert ran.stderr.startswith(told)
+    assert ran.stderr.count("\n") == 1

@@ -4,18 +4,24 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import cloudpickle
 import pytest
 
 from recscale_dask.errors import ExecutorUnavailable, TaskNotPortable
-from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.contract import Executor, Job
 from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.processes import ProcessesExecutor
 from recscale_dask.execution.run import map_blocks
 from recscale_dask.testing import ExecutorContract, tasks
+
+# Workers cannot import this module: its functions travel as those of a script do.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class TestProcesses(ExecutorContract):
@@ -85,3 +91,36 @@ def test_a_quick_run_does_not_wait_for_a_slow_one_of_another_thread() -> None:
         assert list(map_blocks(executor, tasks.echo, range(20))) == list(range(20))
         assert slow.is_alive()
         slow.join()
+
+
+@pytest.mark.timeout(60)
+def test_jobs_may_come_from_another_thread_that_uses_the_same_workers() -> None:
+    with ProcessesExecutor(n_workers=2) as executor, ThreadPoolExecutor(1) as other:
+
+        def pair(first: int) -> list[int]:
+            return list(map_blocks(executor, tasks.echo, range(first, first + 2)))
+
+        def jobs() -> Iterator[int]:
+            for first in range(0, 6, 2):
+                yield from other.submit(pair, first).result()
+
+        assert list(map_blocks(executor, tasks.echo, jobs())) == list(range(6))
+
+
+def slept(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.timeout(60)
+def test_workers_of_a_run_that_another_thread_gave_up_are_used_again() -> None:
+    with ProcessesExecutor(n_workers=2) as executor, ThreadPoolExecutor(1) as other:
+
+        def give_up() -> None:
+            answers = executor.outcomes(slept, iter([Job(0, 0.0), Job(1, 0.5)]), {})
+            next(answers)
+            answers.close()
+
+        other.submit(give_up).result()
+        told = set(map_blocks(executor, slept, [0.1] * 20))
+    assert len(told) == 2

@@ -213,6 +213,18 @@ def test_open_executor_is_not_opened_again() -> None:
         assert list(map_blocks(executor, tasks.echo, range(3))) == [0, 1, 2]
 
 
+def test_error_at_the_start_comes_through_whatever_a_subclass_does_at_the_end() -> None:
+    class Unavailable(SerialExecutor):
+        def start(self) -> None:
+            raise ExecutorUnavailable("no cluster today")
+
+        def __exit__(self, kind: object, error: object, traceback: object) -> None:
+            self.stop()
+
+    with pytest.raises(ExecutorUnavailable, match="no cluster today"), Unavailable():
+        pass
+
+
 def test_fork_is_told_to_open_an_executor_of_its_own(tmp_path: Path) -> None:
     with ThreadsExecutor(2) as executor:
         child = os.fork()

@@ -323,14 +323,25 @@ def test_users_come_in_a_frame_of_one_column(model, library):
 @pytest.mark.parametrize("library", FRAMES)
 def test_a_catalogue_of_items_holds_for_all_users(model, library):
     right = expected(model, lambda user, item, _: item in (4, 9))
-    for films in ({"movieId": [4, 9], "title": ["a", "b"]}, {"title": ["a", "b"], "item_id": [4, 9], "year": [1, 2]}):
+    for films in ({"movieId": [4, 9], "title": ["a", "b"]}, {"item_id": [4, 9], "title": ["a", "b"], "year": [1, 2]}):
         assert by_user(model.recommend(k=N_ITEMS, allow=FRAMES[library](films), executor="serial")) == right
 
 
 def test_rows_of_a_frame_that_were_chosen_are_a_list_of_items(model):
-    films = pd.DataFrame({"item": [4, 9, 11], "mixed": [1, "a", None]})
+    films = pd.DataFrame({"item": [4, 9, 11], "title": [1, "a", None]})
     found = by_user(model.recommend(k=N_ITEMS, allow=films[films.item < 10], executor="serial"))
     assert found == expected(model, lambda user, item, _: item in (4, 9))
+
+
+@pytest.mark.parametrize("rows", [{"who": [1], "movieId": [4], "n": [1]}, {"movieId": [4], "who": [1], "rating": [1]}])
+def test_rows_that_may_be_pairs_are_no_catalogue(model, rows):
+    with pytest.raises(DataError, match="cannot tell which of the columns"):
+        model.recommend(k=2, deny=pd.DataFrame(rows), executor="serial")
+
+
+def test_users_come_in_a_column_of_dask(model):
+    users = dd.from_pandas(pd.DataFrame({"user": [5, 3]}), npartitions=1)["user"]
+    assert model.recommend(users, k=2, executor="serial").equals(model.recommend([5, 3], k=2, executor="serial"))
 
 
 def test_a_file_of_a_catalogue_holds_for_all_users(model, tmp_path):

@@ -159,10 +159,12 @@ def _filters(given: Any) -> list[SpectralFilter]:
     """Return each filter with each of its strengths, checked."""
     if not isinstance(given, Mapping):
         raise OptionError(f"filters are names with their strengths, such as {{'ridge': [0.3]}}; got {given!r}")
+    tried = []
     for name, strengths in given.items():
-        if isinstance(strengths, str) or not hasattr(strengths, "__iter__") or not len(strengths):
+        of_it = [] if isinstance(strengths, str) or not hasattr(strengths, "__iter__") else list(strengths)
+        if not of_it:
             raise OptionError(f"filter {name!r} needs a list of strengths, such as [0.3]; got {strengths!r}")
-    tried = [SpectralFilter(name, strength) for name, strengths in given.items() for strength in strengths]
+        tried += [SpectralFilter(name, strength) for strength in of_it]
     for each in tried:
         each.check()
     return tried

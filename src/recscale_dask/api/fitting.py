@@ -7,6 +7,7 @@ import inspect
 import os
 import platform
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
@@ -256,7 +257,9 @@ def _unknown_options(
     """Return the error of options that a solver does not have: what may have been meant, and what there is."""
     if executor is not None:
         target = plugin_manager().resolve("executors", executor) if isinstance(executor, str) else type(executor)
-        of_executor = inspect.signature(target).parameters
+        of_executor: Mapping[str, Any] = {}
+        with suppress(TypeError, ValueError):  # it is no executor, which is told when it is opened
+            of_executor = inspect.signature(target).parameters
         if given := ", ".join(f"{name}={options[name]!r}" for name in unknown if name in of_executor):
             opened = f": with rs.open_executor({executor!r}, {given})" if isinstance(executor, str) else ""
             return OptionError(

@@ -21,6 +21,7 @@ from recscale_dask.model import Factors
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _NAMES = ("user", "item")  # of columns without a header
+_TITLES = ("title", "name", "genre", "genres", "description")
 _MOST_COLUMNS = 64  # those behind them are not asked for
 _NO_DELIMITER = "\x1f"  # a character that no line of ids has
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".ipc": "ipc"}
@@ -105,15 +106,16 @@ def _pairs_of_matrix(model: Factors, matrix: UserItemMatrix, what: str) -> Inter
 
 
 def _items_alone(names: list[str]) -> str | None:
-    """Return the column of items if there is none of users, as in a catalogue of films; else None.
+    """Return the column of items where users are none: the only one, or the first of a catalogue, such as of films.
 
-    The first of two columns may be users by its place.
+    In doubt there are none, for any other column could be of users, whatever they are called there.
     """
     if len(names) == 1:
         return names[0]
-    roles = {role: [name for name in names if Columns.may_hold(role, name)] for role in ("user", "item")}
-    alone = not roles["user"] and len(roles["item"]) == 1 and not (len(names) == 2 and roles["item"] == names[1:])
-    return roles["item"][0] if alone else None
+    others = [role for role in ("user", "value", "time") if any(Columns.may_hold(role, name) for name in names)]
+    items = [name for name in names if Columns.may_hold("item", name)]
+    catalogue = len(names) > 2 or names[1].lower() in _TITLES
+    return names[0] if catalogue and not others and items == names[:1] else None
 
 
 def _columns(names: list[str], what: str) -> Columns:
@@ -135,6 +137,8 @@ def _columns(names: list[str], what: str) -> Columns:
 
 
 def _is_frame(given: Any) -> bool:
+    if getattr(given, "ndim", 2) == 1:  # a column, which of Dask has columns too
+        return False
     return hasattr(given, "collect_schema") or hasattr(given, "columns") or isinstance(given, pa.RecordBatchReader)
 
 

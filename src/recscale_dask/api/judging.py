@@ -158,6 +158,8 @@ def parsed_metrics(metrics: Sequence[str]) -> tuple[MetricRequest, ...]:
         If there are none, one cannot be had, or what offers it is broken.
     """
     names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics))
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise OptionError(f"metrics are names, such as 'recall@20'; got {strange[0]!r}")
     if joined := [name for name in names if "," in name]:
         raise OptionError(f"metrics are a list, such as {joined[0].split(',')}; got {joined[0]!r}")
     if not names:

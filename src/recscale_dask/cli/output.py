@@ -56,7 +56,7 @@ def _own_stdout() -> Iterator[TextIO]:
     """Yield stdout, and let processes that are started in here take over stderr in its place."""
     try:
         kept = os.dup(_STDOUT) if sys.stdout.fileno() == _STDOUT else None
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         kept = None
     if kept is None:  # a program has it replaced or closed
         yield sys.stdout
@@ -65,8 +65,12 @@ def _own_stdout() -> Iterator[TextIO]:
     try:
         with suppress(OSError):  # there is no stderr
             os.dup2(_STDERR, _STDOUT)
-        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as results:
+        results = os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+        try:
             yield results
+        finally:
+            with suppress(OSError):  # was told when it was written
+                results.close()
     finally:
         sys.stdout.flush()
         os.dup2(kept, _STDOUT)

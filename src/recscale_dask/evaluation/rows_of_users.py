@@ -35,7 +35,7 @@ def order_in_time(ordered: Interactions, *, by_time: bool, seed: int) -> NDArray
 
     Ids must not decide: catalogues number new items last, so that a test set cut by them would be of other items.
     """
-    order = np.random.default_rng(seed).permutation(len(ordered))
+    order = stable_order(np.random.default_rng(seed).permutation(len(ordered)))
     if not by_time:
         return order
     assert ordered.times is not None

@@ -147,7 +147,8 @@ class Executor(ABC):
         try:
             self.start()
         except BaseException:
-            self.__exit__()
+            self._process = None
+            self.stop()
             raise
         return self
 

@@ -78,20 +78,21 @@ class ProcessesExecutor(Executor):
 
     def stop(self) -> None:
         """End the processes and delete what they shared."""
-        for worker in self._workers:
-            worker.pipe.close()  # an idle worker ends at the end of its pipe
-            if worker.job is not None:
-                worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(5)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.process.close()
-        self._workers = []
-        if self._exchange is not None:
-            self._exchange.close()
-            self._exchange = None
+        with self._lock:
+            for worker in self._workers:
+                worker.pipe.close()  # an idle worker ends at the end of its pipe
+                if worker.job is not None:
+                    worker.process.terminate()
+            for worker in self._workers:
+                worker.process.join(5)
+                if worker.process.is_alive():
+                    worker.process.kill()
+                    worker.process.join()
+                worker.process.close()
+            self._workers = []
+            if self._exchange is not None:
+                self._exchange.close()
+                self._exchange = None
 
     @property
     def parallelism(self) -> int:
@@ -113,29 +114,30 @@ class ProcessesExecutor(Executor):
             yield from (unportable(job.index, error) for job in jobs)
             return
         answers = self._answers[call] = deque()
-        n_sent = 0
+        n_sent, more = 0, True
+        waiting: tuple[Job, bytes] | None = None  # the next job, for a worker that is free
         try:
-            more = True
-            while more or n_sent:
+            while more or waiting or n_sent:
                 unsent: list[Outcome] = []
-                with self._lock:
-                    # A worker gets a job only when it waits for one: so neither side blocks on a full pipe.
-                    for worker in self._workers:
-                        if worker.job is not None or not more:
-                            continue
-                        job = next(jobs, None)
-                        if job is None:
-                            more = False
-                            continue
-                        try:
-                            message = dump_bytes(job)
-                        except Exception as error:
-                            unsent.append(unportable(job.index, error))
-                            continue
-                        if self._send(worker, call, work, job, message):
-                            n_sent += 1
-                        else:
-                            unsent.append(Outcome(job.index, lost=True))
+                while not unsent and self._has_room():
+                    # Not under the lock: whoever makes jobs may have to wait for other threads.
+                    job = waiting[0] if waiting else next(jobs, None) if more else None
+                    if job is None:
+                        more = False
+                        break
+                    try:
+                        waiting = waiting or (job, dump_bytes(job))
+                    except Exception as error:
+                        unsent.append(unportable(job.index, error))
+                        break
+                    sent = self._send(call, work, *waiting)
+                    if sent is None:  # another thread was faster
+                        break
+                    waiting = None
+                    if sent:
+                        n_sent += 1
+                    else:
+                        unsent.append(Outcome(job.index, lost=True))
                 if not answers and not unsent:
                     self._receive()
                 yield from unsent
@@ -182,54 +184,79 @@ class ProcessesExecutor(Executor):
         place = self._workers.index(worker)
         try:
             self._workers[place] = self._start_worker()
-        except ExecutorUnavailable:
+        except BaseException:
             del self._workers[place]
             raise
 
-    def _send(self, worker: _Worker, call: int, work: bytes, job: Job, message: bytes) -> bool:
-        worker.blank = self._opened().blank()
-        try:
-            worker.pipe.send((work if worker.call != call else None, message, worker.blank))
-        except OSError:
-            self._replace(worker)
-            return False
-        worker.call, worker.job, worker.thread = call, job, threading.get_ident()
-        return True
+    def _has_room(self) -> bool:
+        if not self._workers:
+            self._opened()
+            raise ExecutorUnavailable("all worker processes have ended, and no other could be started. Open it again.")
+        return any(worker.job is None for worker in self._workers)
+
+    def _send(self, call: int, work: bytes, job: Job, message: bytes) -> bool | None:
+        """Give a job to a worker that waits for one, so that neither side blocks on a full pipe.
+
+        Returns
+        -------
+        bool or None
+            Whether it arrived; None if no worker waits.
+        """
+        with self._lock:
+            worker = next((each for each in self._workers if each.job is None), None)
+            if worker is None:
+                return None
+            worker.blank = self._opened().blank()
+            try:
+                worker.pipe.send((work if worker.call != call else None, message, worker.blank))
+            except OSError:
+                self._replace(worker)
+                return False
+            worker.call, worker.job, worker.thread = call, job, threading.get_ident()
+            return True
 
     def _receive(self) -> None:
         """Wait a while for answers and deaths, of whichever call, unless nobody is at work."""
         self._opened()
         with self._lock:
             at_work = [worker for worker in self._workers if worker.job is not None]
-            # Another thread takes its own, and sooner.
-            ours = [worker for worker in at_work if worker.thread == threading.get_ident()] or at_work
+            # Another thread takes its own, and sooner; nobody else those of a run that was given up.
+            me = threading.get_ident()
+            ours = [each for each in at_work if each.thread == me or each.call not in self._answers] or at_work
             waiting = {worker.pipe: worker for worker in ours}
         ended: list[Any] = []
         with suppress(OSError):  # another thread has closed one
             # Without the lock, for others to send jobs; not for ever, as one of them may take our answer.
             ended = wait(list(waiting), _TURN) if waiting else []
         with self._lock:
+            self._opened()
             for worker in (waiting[pipe] for pipe in ended):
                 if worker.job is not None and worker.pipe.poll():  # else another thread was faster
                     self._take(worker, worker.job)
 
     def _take(self, worker: _Worker, job: Job) -> None:
-        """Give what a worker has sent to the call that it is for."""
+        """Give what a worker has sent to the call that it is for: in any case, as its thread may be another one."""
+        answer = Outcome(job.index, lost=True)
         try:
-            data = worker.pipe.recv_bytes()
-        except (EOFError, OSError):  # the other end closes when the process dies
-            self._replace(worker)
-            answer = Outcome(job.index, lost=True)
-        else:
-            blank, worker.job, worker.blank = worker.blank, None, None
-            try:
-                answer = cloudpickle.loads(data)
-            except Exception as error:  # the result does not load here
-                answer = unportable(job.index, error)
-            # A worker that could not load the job does not know its number.
-            answer = collected(replace(answer, index=job.index), blank, self._opened())
-        if worker.call in self._answers:
-            self._answers[worker.call].append(answer)
+            data = None
+            with suppress(EOFError, OSError):  # the other end closes when the process dies
+                data = worker.pipe.recv_bytes()
+            if data is None:
+                self._replace(worker)
+            else:
+                answer = self._answer_in(data, worker, job)
+        finally:
+            if worker.call in self._answers:
+                self._answers[worker.call].append(answer)
+
+    def _answer_in(self, data: bytes, worker: _Worker, job: Job) -> Outcome:
+        blank, worker.job, worker.blank = worker.blank, None, None
+        try:
+            answer = cloudpickle.loads(data)
+        except Exception as error:  # the result does not load here
+            answer = unportable(job.index, error)
+        # A worker that could not load the job does not know its number.
+        return collected(replace(answer, index=job.index), blank, self._opened())
 
 
 def _serve(pipe: Connection) -> None:

@@ -39,6 +39,9 @@ class SerialExecutor(Executor):
         """Return a handle on the value itself."""
         return LocalBroadcast(value)
 
+    def check_process(self) -> None:
+        """Do nothing: blocks run wherever it is called."""
+
     def outcomes(self, task: Task, jobs: Iterable[Job], constants: Mapping[str, Broadcast]) -> Iterator[Outcome]:
         """Yield each outcome as it is computed."""
         for job in jobs:

@@ -197,7 +197,7 @@ class FaultyExecutor(Executor):
             If its workers are to be killed or frozen, and it runs tasks in this process.
         """
         self._planted(run_job)  # a table that cannot work is told before anything starts
-        self._inner.start()
+        self._inner.__enter__()
         if not self.capabilities.isolated and (fatal := [each for each in self._faults if each.kind in _FATAL]):
             raise OptionError(
                 f"executor {self.name!r} runs tasks in this process, where {fatal[0].kind!r} cannot be tried. Take one "
@@ -206,7 +206,7 @@ class FaultyExecutor(Executor):
 
     def stop(self) -> None:
         """Close the executor inside."""
-        self._inner.stop()
+        self._inner.__exit__()
 
     @property
     def parallelism(self) -> int:

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
@@ -19,6 +20,8 @@ from recscale_dask.execution.main_module import without_main_module
 from recscale_dask.execution.portable import dump_bytes
 from recscale_dask_ray.session import Place
 
+_LONG, _SHORT = 1.0, 0.02  # seconds to wait for outcomes at a time
+_SHARED = 5.0  # seconds for which it is remembered that another thread asked
 _PATIENCE = 20.0  # seconds for it to leave Ray, or to end a Ray of our own
 
 
@@ -38,6 +41,8 @@ class Companion:
         self._pipe, theirs = context.Pipe()
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # one request at a time, of whichever thread
+        self._next = threading.Lock()  # who has it gets that one, so that threads take turns
+        self._asked, self._shared = 0, -_SHARED  # by which thread, and when by another one
         self._process = context.Process(
             target=_serve, args=(theirs, place, shared_files), name="recscale-ray", daemon=True
         )
@@ -54,7 +59,7 @@ class Companion:
             If the process ended, or says that Ray did.
         """
         number = next(self._numbers)
-        with self._lock:
+        with self._alone():
             with self._whole():
                 self._pipe.send_bytes(dump_bytes((number, request, arguments)))
             while True:
@@ -67,6 +72,23 @@ class Companion:
         if error is not None:
             raise error
         return answer
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._next:
+            self._lock.acquire()
+        try:
+            if self._asked not in (0, threading.get_ident()):
+                self._shared = time.monotonic()
+            self._asked = threading.get_ident()
+            yield
+        finally:
+            self._lock.release()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a request may take while nothing happens: less where threads take turns."""
+        return _SHORT if time.monotonic() - self._shared < _SHARED else _LONG
 
     @contextmanager
     def _whole(self, interrupted: bool = False) -> Iterator[None]:

@@ -29,7 +29,6 @@ from recscale_dask.execution.versions import Versions, versions
 from recscale_dask_ray import recall, worker
 from recscale_dask_ray.shipment import Shipment
 
-_POLL = 1.0  # seconds at most that a request to wait takes
 _FIRST_TASK = 60.0  # seconds for a first worker to start
 
 
@@ -139,10 +138,10 @@ class Driver:
             level = [self._combine.remote(work, left, right) for left, right in pairs] + odd
         run.running = {level[0]: Shipment(0, blank=blank)}
 
-    def wait(self, call: str) -> list[Outcome]:
+    def wait(self, call: str, patience: float) -> list[Outcome]:
         """Return the outcomes that are there, after a while maybe none."""
         running = self._runs[call].running
-        ended, _ = ray.wait(list(running), num_returns=1, timeout=_POLL)
+        ended, _ = ray.wait(list(running), num_returns=1, timeout=patience)
         if ended:  # all that are ready by now
             ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
         return [self._outcome(ref, running.pop(ref)) for ref in ended]

@@ -273,7 +273,7 @@ class _Call:
 
     def wait(self) -> list[Outcome]:
         """Return outcomes that are there; after a while maybe none."""
-        found = self._ask("wait")
+        found = self._ask("wait", self._companion.patience)
         return [collected(each, self._running.pop(each.index), self._exchange) for each in found]
 
     def end(self) -> None:
