@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 
 import recscale_dask as rs
 from recscale_dask.errors import ExecutorUnavailable, OptionError, WorkerLost
-from recscale_dask.execution.contract import Executor
+from recscale_dask.execution.contract import Executor, Job
 from recscale_dask.execution.futures import FuturesExecutor
 from recscale_dask.execution.futures_worker import look
 from recscale_dask.execution.run import map_blocks
@@ -89,8 +89,8 @@ def test_pool_of_the_caller_is_left_open(pool: ProcessPoolExecutor) -> None:
 
 def test_run_that_goes_on_after_its_executor_was_closed_says_so(pool: ProcessPoolExecutor) -> None:
     with FuturesExecutor(pool) as executor:
-        answers = map_blocks(executor, tasks.echo, range(50))
-        assert next(answers) == 0
+        answers = executor.outcomes(tasks.echo, (Job(index, index) for index in range(50)), {})
+        assert next(answers).error is None
     with pytest.raises(ExecutorUnavailable, match="'futures' is not open"):
         list(answers)
 
