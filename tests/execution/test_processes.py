@@ -85,6 +85,7 @@ def test_interrupt_is_held_until_the_end_whichever_thread_gets_it(thread: str) -
 @pytest.mark.timeout(60)
 def test_a_quick_run_does_not_wait_for_a_slow_one_of_another_thread() -> None:
     with ProcessesExecutor(n_workers=2) as executor:
+        list(map_blocks(executor, time.sleep, [0.5, 0.5]))  # both have started
         slow = threading.Thread(target=lambda: list(map_blocks(executor, time.sleep, [5.0])))
         slow.start()
         time.sleep(0.1)
@@ -121,6 +122,7 @@ def test_workers_of_a_run_that_another_thread_gave_up_are_used_again() -> None:
             next(answers)
             answers.close()
 
+        list(map_blocks(executor, time.sleep, [0.5, 0.5]))  # both have started
         other.submit(give_up).result()
         told = set(map_blocks(executor, slept, [0.1] * 20))
     assert len(told) == 2
