@@ -23,6 +23,7 @@ from pyspark import RDD, SparkContext
 from recscale_dask.errors import ExecutorUnavailable, OptionError
 from recscale_dask.execution.contract import Broadcast, Capabilities, Executor, Job, Outcome, unportable
 from recscale_dask.execution.exchange import Exchange
+from recscale_dask.execution.interrupts import interrupts_held
 from recscale_dask.execution.portable import dump_bytes, task_name
 from recscale_dask.execution.versions import compare, versions
 from recscale_dask.types import Combine, Task
@@ -124,7 +125,8 @@ class SparkExecutor(Executor):
     def _own_context(self) -> SparkContext:
         folder = Path(tempfile.mkdtemp(prefix="recscale-spark-"))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        return start_context(self._master, self._app_name or "recscale_dask", self._config, folder, self._undo)
+        with interrupts_held():  # Java would be left behind by a start that is cut short
+            return start_context(self._master, self._app_name or "recscale_dask", self._config, folder, self._undo)
 
     def _check_settings(self, context: SparkContext) -> None:
         """Raise an error if the session there is has not what was asked for: it cannot be changed any more."""
