@@ -348,3 +348,8 @@ def test_a_file_of_a_catalogue_holds_for_all_users(model, tmp_path):
     (tmp_path / "movies.csv").write_text('movieId,title,genres\n4,"a, the",x|y\n9,b,z\n')
     found = by_user(model.recommend(k=N_ITEMS, allow=tmp_path / "movies.csv", executor="serial"))
     assert found == expected(model, lambda user, item, _: item in (4, 9))
+
+
+def test_a_frame_without_columns_is_no_list(model):
+    with pytest.raises(DataError, match="cannot tell which of the columns"):
+        model.recommend(k=2, deny=pd.DataFrame(index=[0, 1]), executor="serial")

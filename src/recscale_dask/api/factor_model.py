@@ -83,7 +83,7 @@ class FactorModel(Factors):
             Leave out the items that a user has in the training data.
         allow, deny : sequence of item ids, frame, path, Interactions or UserItemMatrix, optional
             Recommend only these; never these. Ids, a frame of one column and a file of one column hold for
-            all users, and so does one with a column of items and none of users, such as a list of films with their
+            all users, and so does one of items first and then what is said of them, such as films with their
             titles; a frame or file of users and items, pair by pair, so that a user who is in no pair
             of `allow` gets no rows, and an empty list allows nothing. A path is of CSV, TSV, Parquet, Arrow,
             or text of one id a line.

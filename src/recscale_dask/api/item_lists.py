@@ -36,8 +36,8 @@ def item_list(model: Factors, given: Any, what: str) -> Any:
         Its ids tell the header of a text file.
     given : object
         Item ids (returned as they are); a frame, or the path of a file, of one column (item ids), of users
-        and items, or of items and what is said of them; `Interactions`; or the `UserItemMatrix` of the model's users
-        and items.
+        and items, or of items first and then what is said of them; `Interactions`; or the `UserItemMatrix` of the
+        model's users and items.
     what : str
         Name of the argument, for messages.
 
@@ -114,7 +114,7 @@ def _items_alone(names: list[str]) -> str | None:
         return names[0]
     others = [role for role in ("user", "value", "time") if any(Columns.may_hold(role, name) for name in names)]
     items = [name for name in names if Columns.may_hold("item", name)]
-    catalogue = len(names) > 2 or names[1].lower() in _TITLES
+    catalogue = len(names) > 2 or any(name.lower() in _TITLES for name in names[1:])
     return names[0] if catalogue and not others and items == names[:1] else None
 
 

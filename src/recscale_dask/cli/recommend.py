@@ -43,9 +43,9 @@ def recommend(
 
     A folder (or a URL such as s3://bucket/recs) is written by the workers, file by file, and continued if the
     command was interrupted. Files of ids hold one a line, or are CSV, TSV, Parquet or Arrow; a file of users and
-    items holds for each user apart, one with a column such as movieId and none of users for all. With --plan nothing is
-    written: memory, room on the disk and time that a folder would take are told, after some users were computed; exit
-    code 1 if it does not fit.
+    items holds for each user apart, one of items first and then their titles and the like for all. With --plan nothing
+    is written: memory, room on the disk and time that a folder would take are told, after some users were computed;
+    exit code 1 if it does not fit.
     """
     one_file = Path(out).suffix.lower() in (".parquet", ".pq") and not out.endswith("/")
     if Path(out).suffix and not one_file and not out.endswith("/"):

@@ -241,7 +241,8 @@ def _answers(
                         "or for one that it was not asked. Report this to its authors."
                     )
                 if outcome.lost:
-                    lost = WorkerLost(f"the worker that ran {name(outcome.index)} died{_because(outcome.error)}")
+                    why = f": {outcome.error}" if outcome.error else ""
+                    lost = WorkerLost(f"the worker that ran {name(outcome.index)} died{why}")
                 elif outcome.error is not None:
                     failed.add(outcome.index)
                     failures[outcome.index] = failures.get(outcome.index, 0) + 1
@@ -269,10 +270,6 @@ def _answers(
                     f"block done ({lost}). Look at the workers' memory limits and logs; then try fewer "
                     "workers, a lower rank, or executor='threads'."
                 ) from lost
-
-
-def _because(reason: str | None) -> str:
-    return f": {reason}" if reason else ""
 
 
 def _fold_on_workers(
